@@ -1,0 +1,238 @@
+"""Configuration: strict sections, read from TOML, every field an option of the command line."""
+
+import argparse
+import sys
+import tomllib
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    field_validator,
+)
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from forecast.conventions import Channel, DataError
+
+
+class Section(BaseModel):
+    """A part of a configuration: unknown keys and wrong types are refused, nothing changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+# a time in UTC; a string where it comes from JSON, as a checkpoint's does
+Instant = Annotated[datetime, Field(strict=False)]
+
+
+class MeshConfig(Section):
+    """Where the model lives: an icosphere of this refinement."""
+
+    refinement: Annotated[int, Field(ge=0, le=9)]
+
+
+class SimulatedSplit(Section):
+    """States of the simulated atmosphere: one seed, `length` time steps from `start` on."""
+
+    kind: Literal["atmosphere"]
+    seed: NonNegativeInt
+    length: PositiveInt
+    start: Instant
+    spin_up_days: PositiveInt
+
+
+class ReanalysisSplit(Section):
+    """Analyses of files or a Zarr store, from `start` to `end` inclusive.
+
+    As in `forecast.data.request.IngestRequest`, which also names mesh and channels.
+    """
+
+    kind: Literal["reanalysis"]
+    source: str
+    start: Instant | None = None
+    end: Instant | None = None
+    member: NonNegativeInt | None = None
+    remap: Literal["bilinear", "conservative"]
+    static: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    token: str | None = None
+
+
+Split = Annotated[SimulatedSplit | ReanalysisSplit, Field(discriminator="kind")]
+
+
+class DataConfig(Section):
+    """What is learned from, chosen by and tested on; the three never share a time or a seed.
+
+    `accept` names the kinds of audit findings that training shall live with.
+    """
+
+    channels: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    time_step_hours: PositiveInt
+    accept: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    train: Split
+    valid: Split
+    test: Split
+
+    @field_validator("channels")
+    @classmethod
+    def _known(cls, channels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(channels)) < len(channels):
+            raise ValueError("expected each channel once")
+        return tuple(Channel.parse(name).name for name in channels)
+
+
+class ModelConfig(Section):
+    """Size and form of the forecaster (model.md sections 4, 9, 10, 20).
+
+    `smoothing_cap` 0 leaves smoothing out: every propagator is strict.
+    """
+
+    channels: Annotated[int, Field(gt=0, multiple_of=2)]
+    layers: PositiveInt
+    low_degree: NonNegativeInt
+    heads: PositiveInt
+    phase_cap: PositiveFloat
+    smoothing_cap: NonNegativeFloat
+    statics: Annotated[tuple[Literal["land_sea_mask", "geopotential_at_surface"], ...], Field(strict=False)]
+
+
+class Stage(Section):
+    """A part of the curriculum: `rollout` time steps in the loss, the rate falling as a cosine."""
+
+    updates: PositiveInt
+    rollout: PositiveInt
+    rate: PositiveFloat
+
+
+class TrainConfig(Section):
+    """How weights are found. `workers` 0 trains in this process, without Ray."""
+
+    seed: NonNegativeInt
+    workers: NonNegativeInt
+    gpu: bool = False
+    batch: PositiveInt
+    weight_decay: NonNegativeFloat
+    clip: PositiveFloat
+    phase_rate: PositiveFloat
+    stages: Annotated[tuple[Stage, ...], Field(strict=False, min_length=1)]
+    validate_every: PositiveInt
+    validation_windows: PositiveInt
+    validation_steps: PositiveInt
+
+
+class ForecastConfig(Section):
+    """Forecasts of `steps` time steps from every `every`-th analysis of the test split."""
+
+    steps: PositiveInt
+    every: PositiveInt
+
+
+class ReportConfig(Section):
+    """Lead times (h) of the maps and of the table."""
+
+    map_leads: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)]
+
+
+class Settings(BaseSettings):
+    """A whole command: a `Section` whose fields are also command-line options."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        cli_kebab_case=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_implicit_flags=True,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        **_: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only the file and the command line: no environment variable is read."""
+        return (init_settings,)
+
+
+class Run(Settings):
+    """One run, from data to report; everything it writes lies in `root`/`name`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    root: str
+    mesh: MeshConfig
+    data: DataConfig
+    model: ModelConfig
+    train: TrainConfig
+    forecast: ForecastConfig
+    report: ReportConfig
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.root).expanduser() / self.name
+
+
+Command = TypeVar("Command", bound=Settings)
+
+
+def read_settings(command: type[Command], arguments: Sequence[str], prog: str) -> Command:
+    """The settings of `command` from `--config FILE` and the options that override it."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    known, overrides = parser.parse_known_args(list(arguments))
+    values = read_toml(known.config) if known.config else {}
+    return command(_cli_parse_args=overrides, _cli_prog_name=prog, **values)
+
+
+def read_toml(path: str) -> dict[str, Any]:
+    """The keys of a TOML file."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"expected a configuration file, got {path}, which does not exist") from None
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"expected TOML in {path}, got: {error}") from None
+
+
+def run_verb(
+    command: type[Command],
+    action: Callable[[Command], int | None],
+    prog: str,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """The exit code of a verb; a user's mistake is one line on stderr and exit code 2."""
+    try:
+        settings = read_settings(command, sys.argv[1:] if arguments is None else arguments, prog)
+        return action(settings) or 0
+    except ValidationError as error:
+        print(f"{prog}: {_one_line(error)}", file=sys.stderr)
+    except (DataError, SettingsError) as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+    except OSError as error:
+        place = f" ({error.filename})" if error.filename else ""
+        print(f"{prog}: {error.strerror or error}{place}", file=sys.stderr)
+    return 2
+
+
+def _one_line(error: ValidationError) -> str:
+    return "; ".join(
+        f"{'.'.join(str(part) for part in item['loc']) or 'configuration'}: {item['msg']}, "
+        f"got {item['input']!r}"
+        for item in error.errors(include_url=False)
+    )

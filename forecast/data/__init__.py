@@ -1,0 +1,1 @@
+"""Datasets: sources of states, the training store, what is fitted from it, and windows."""

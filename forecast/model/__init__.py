@@ -1,0 +1,1 @@
+"""Networks on a mesh operator: propagators, transport, and the forecaster made of them."""

@@ -1,0 +1,1 @@
+"""Scores of forecasts: statistics that add, baselines, and smoothness."""

@@ -1,0 +1,1 @@
+"""What a scheduler runs: thin compositions of the verbs in `forecast`."""
