@@ -1,0 +1,86 @@
+"""Encoder, processor, decoder: a state to the state one time step later."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from forecast.config import ModelConfig
+from forecast.model.operator import MeshOperator
+from forecast.model.propagator import LowDegreeBranch, Propagator
+from forecast.model.transport import GradientProducts
+
+
+class Forecaster(nn.Module):
+    """The normalised tendency of a normalised state: state(t + time step) = state + tendency x
+    `tendency_spread`.
+
+    The decoder starts at zero, so an untrained forecaster predicts no change: persistence.
+    """
+
+    def __init__(
+        self, config: ModelConfig, *, states: int, statics: int, generator: torch.Generator
+    ) -> None:
+        super().__init__()
+        channels = config.channels
+        if channels < states:
+            raise ValueError(
+                f"expected at least as many channels as the state has, {states}, got {channels}"
+            )
+        self.register_buffer("pad", _random_isometry(states, channels, generator))
+        self.encoder = _perceptron(states + statics, channels, channels)
+        self.layers = nn.ModuleList(
+            Layer(config, statics=statics, generator=generator) for _ in range(config.layers)
+        )
+        self.decoder = _perceptron(channels + states + statics, channels, states)
+        nn.init.zeros_(self.decoder[-1].weight)
+        nn.init.zeros_(self.decoder[-1].bias)
+
+    def forward(
+        self,
+        state: Float[Tensor, "vertex batch state"],
+        statics: Float[Tensor, "vertex static"],
+        operator: MeshOperator,
+    ) -> Float[Tensor, "vertex batch state"]:
+        fixed = statics[:, None].expand(-1, state.shape[1], -1)
+        u = state @ self.pad + self.encoder(torch.cat([state, fixed], dim=-1))
+        for layer in self.layers:
+            u = layer(u, fixed, operator)
+        return self.decoder(torch.cat([u, state, fixed], dim=-1))
+
+
+class Layer(nn.Module):
+    """Features propagated over the mesh, then changed at each vertex by what meets there."""
+
+    def __init__(self, config: ModelConfig, *, statics: int, generator: torch.Generator) -> None:
+        super().__init__()
+        channels = config.channels
+        self.propagator = Propagator(
+            channels,
+            phase_cap=config.phase_cap,
+            smoothing_cap=config.smoothing_cap,
+            generator=generator,
+        )
+        self.branch = LowDegreeBranch(channels, low_degree=config.low_degree, generator=generator)
+        self.products = GradientProducts(channels, heads=config.heads)
+        self.norm = nn.LayerNorm(channels)
+        self.reaction = _perceptron(channels + config.heads + statics, 2 * channels, channels)
+
+    def forward(
+        self,
+        u: Float[Tensor, "vertex batch channel"],
+        statics: Float[Tensor, "vertex batch static"],
+        operator: MeshOperator,
+    ) -> Float[Tensor, "vertex batch channel"]:
+        u = self.propagator(self.branch(u, operator), operator)
+        met = torch.cat([self.norm(u), self.products(u, operator), statics], dim=-1)
+        return u + self.reaction(met)
+
+
+def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+
+def _random_isometry(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    """`rows` orthonormal rows: zero-padding followed by a random rotation (model.md section 9)."""
+    square = torch.randn(columns, rows, generator=generator, dtype=torch.float64)
+    return torch.linalg.qr(square).Q.mT.float().contiguous()

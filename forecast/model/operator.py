@@ -1,0 +1,131 @@
+"""A mesh operator applied to features: the one thing a model knows of its mesh."""
+
+from dataclasses import dataclass, fields, replace
+
+import numpy as np
+import scipy.sparse
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from meshes.mesh import TriangleMesh
+from meshes.operators import area_weights, gradient, low_modes, normalized_operator, padded_rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowTable:
+    """A sparse matrix as a fixed number of entries per row; padding has weight 0."""
+
+    columns: Int[Tensor, "row width"]
+    weights: Float[Tensor, "row width"]
+
+    @classmethod
+    def of(cls, matrix: scipy.sparse.csr_array) -> "RowTable":
+        columns, weights = padded_rows(matrix)
+        return cls(columns=torch.from_numpy(columns), weights=torch.from_numpy(weights))
+
+    def product(self, x: Float[Tensor, "column field"]) -> Float[Tensor, "row field"]:
+        """The matrix times `x`. No gradient is recorded: the callers know their adjoints."""
+        return embedding_bag(self.columns, x, per_sample_weights=self.weights, mode="sum")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeshOperator:
+    """Linear maps on fields over a whole mesh; a part of a mesh has the same interface.
+
+    Fields u are plain values at vertices. `apply` is I - (2/b) M^-1 L, self-adjoint in the inner
+    product weighted by the mass M, with spectrum in [-1, 1] (model.md section 1: the mass form
+    M^-1/2 A-hat M^1/2). `project` and `lift` go to and from the K lowest eigenvectors, orthonormal
+    in the same inner product. `gradient` is the tangent gradient in Cartesian components per
+    radius.
+    """
+
+    neighbours: RowTable  # A-hat, symmetric
+    gradient_rows: RowTable  # (3 vertex, vertex)
+    gradient_columns: RowTable  # its transpose
+    scale: Float[Tensor, " vertex"]  # square root of area weight: X = scale u
+    modes: Float[Tensor, "vertex mode"]
+    degrees: Int[Tensor, " mode"]
+    weights: Float[Tensor, " vertex"]  # area weights, mean 1
+    bound: float
+
+    def to(self, device: torch.device | str, dtype: torch.dtype) -> "MeshOperator":
+        """The same operator on a device, its numbers as `dtype`."""
+
+        def moved(value: object) -> object:
+            if isinstance(value, RowTable):
+                weights = value.weights.to(device, dtype)
+                return RowTable(columns=value.columns.to(device), weights=weights)
+            if isinstance(value, Tensor):
+                return value.to(device, dtype if value.is_floating_point() else value.dtype)
+            return value
+
+        return replace(self, **{f.name: moved(getattr(self, f.name)) for f in fields(self)})
+
+    @property
+    def vertices(self) -> int:
+        return len(self.scale)
+
+    def apply(
+        self, x: Float[Tensor, "vertex batch channel"]
+    ) -> Float[Tensor, "vertex batch channel"]:
+        """The symmetric operator times features X = scale u; its own adjoint; no gradient."""
+        return self.neighbours.product(x.flatten(1)).view_as(x)
+
+    def gradient(
+        self, u: Float[Tensor, "vertex batch channel"]
+    ) -> Float[Tensor, "vertex 3 batch channel"]:
+        """Tangent gradient of fields, Cartesian components, per radius; differentiable."""
+        return _Gradient.apply(u, self)
+
+    def project(
+        self, x: Float[Tensor, "vertex batch channel"]
+    ) -> Float[Tensor, "mode batch channel"]:
+        """Coefficients of features X = scale u on the low modes."""
+        return (self.modes.mT @ x.flatten(1)).view(-1, *x.shape[1:])
+
+    def lift(
+        self, coefficients: Float[Tensor, "mode batch channel"]
+    ) -> Float[Tensor, "vertex batch channel"]:
+        """Features with these coefficients on the low modes and none elsewhere."""
+        return (self.modes @ coefficients.flatten(1)).view(-1, *coefficients.shape[1:])
+
+    def mean(self, u: Float[Tensor, "vertex batch channel"]) -> Float[Tensor, "batch channel"]:
+        """Area mean of fields."""
+        return torch.tensordot(self.weights, u, dims=1) / self.vertices
+
+
+class _Gradient(torch.autograd.Function):
+    """A sparse product whose adjoint is the transposed table: no scatter in the backward."""
+
+    @staticmethod
+    def forward(ctx, u: Tensor, operator: MeshOperator) -> Tensor:
+        ctx.operator = operator
+        return operator.gradient_rows.product(u.flatten(1)).view(len(u), 3, *u.shape[1:])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
+        (g,) = gradients
+        flat = g.reshape(3 * len(g), -1)
+        return ctx.operator.gradient_columns.product(flat).view(len(g), *g.shape[2:]), None
+
+
+def mesh_operator(mesh: TriangleMesh, *, low_degree: int) -> MeshOperator:
+    """The operator of a whole mesh in float64, with the exact modes of degree l <= `low_degree`."""
+    normalized = normalized_operator(mesh, "mass")
+    modes, _ = low_modes(mesh, low_degree)
+    gradient_matrix = gradient(mesh)
+    weights = area_weights(mesh)
+    degrees = np.floor(np.sqrt(np.arange(modes.shape[1]))).astype(np.int64)
+    return MeshOperator(
+        neighbours=RowTable.of(normalized.matrix),
+        gradient_rows=RowTable.of(gradient_matrix),
+        gradient_columns=RowTable.of(scipy.sparse.csr_array(gradient_matrix.T)),
+        scale=torch.from_numpy(np.sqrt(weights)),
+        modes=torch.from_numpy(modes),
+        degrees=torch.from_numpy(degrees),
+        weights=torch.from_numpy(weights),
+        bound=normalized.bound,
+    )

@@ -1,0 +1,331 @@
+"""python -m forecast.train: a configuration becomes checkpoints.
+
+python -m forecast.train --config jobs/configs/demo.toml
+python -m forecast.train --config jobs/configs/demo.toml --train.workers 0
+"""
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from forecast.config import Run, Stage, TrainConfig, run_verb
+from forecast.conventions import DataError, time_text
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from forecast.data.normalization import Normalization
+    from forecast.data.store import StateStore
+    from forecast.data.windows import StateTransform, Windows
+    from forecast.distributed import Worker
+    from forecast.model.forecaster import Forecaster
+    from forecast.model.operator import MeshOperator
+
+WARM_UP = 50  # updates over which the rate of a stage rises
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What the loop works with, on the worker's device."""
+
+    run: Run
+    worker: "Worker"
+    model: "Forecaster"
+    optimizer: "torch.optim.Optimizer"
+    operator: "MeshOperator"
+    transform: "StateTransform"
+    statics: "Tensor"
+    spread: "Tensor"
+
+    def predictions(self, state: "Tensor", steps: int) -> Iterator["Tensor"]:
+        """Normalised states at lead times 1 ... `steps`."""
+        from forecast.model.rollout import rollout
+
+        return rollout(
+            lambda now: self.model(now, self.statics, self.operator), state, self.spread, steps
+        )
+
+
+def train(worker: "Worker", run: Run) -> None:
+    """Train as `run` says, on from the newest checkpoint in its folder where there is one."""
+    from forecast.checkpoint import latest_checkpoint, write_checkpoint
+    from forecast.data.normalization import fit_normalization
+    from forecast.data.store import open_store
+
+    folder = run.folder / "checkpoints"
+    store, valid = (open_store(str(run.folder / f"{split}.zarr")) for split in ("train", "valid"))
+    resumed = latest_checkpoint(folder)
+    if resumed:
+        resumed.check(store)
+    normalization = resumed.normalization if resumed else fit_normalization(store)
+    training = set_up(worker, run, store, normalization)
+    if resumed:
+        training.model.load_state_dict(resumed.weights())
+        training.optimizer.load_state_dict(resumed.training())
+    done = resumed.update if resumed else 0
+    journal = Journal(run.folder / "training.jsonl", done, silent=worker.rank > 0)
+    for update, loss in _updates(training, store, done):
+        journal.write({"update": update, "loss": loss})
+        if update % run.train.validate_every and update < total_updates(run.train):
+            continue
+        metrics = {"loss": loss, "valid_error": validation_error(training, valid)}
+        if worker.rank == 0:
+            write_checkpoint(
+                folder,
+                model=training.model,
+                optimizer=training.optimizer,
+                run=run,
+                update=update,
+                store=store,
+                normalization=normalization,
+                metrics=metrics,
+            )
+        journal.write({"update": update, **metrics})
+        worker.report(metrics)
+
+
+def total_updates(config: TrainConfig) -> int:
+    """Updates of the whole curriculum."""
+    return sum(stage.updates for stage in config.stages)
+
+
+def set_up(
+    worker: "Worker", run: Run, store: "StateStore", normalization: "Normalization"
+) -> Training:
+    """An untrained model and its surroundings; it predicts no change."""
+    import torch
+
+    from forecast.data.normalization import static_features
+    from forecast.data.windows import StateTransform
+    from forecast.model.forecaster import Forecaster
+    from forecast.model.operator import mesh_operator
+    from meshes.icosphere import icosphere
+
+    torch.manual_seed(run.train.seed)
+    statics = torch.from_numpy(static_features(store, run.model.statics))
+    model = Forecaster(
+        run.model,
+        states=normalization.states,
+        statics=statics.shape[1],
+        generator=torch.Generator().manual_seed(run.train.seed),
+    ).to(worker.device)
+    transform = StateTransform(normalization, store.latitude, store.longitude)
+    operator = mesh_operator(icosphere(store.refinement), low_degree=run.model.low_degree)
+    return Training(
+        run=run,
+        worker=worker,
+        model=model,
+        optimizer=_optimizer(model, run.train),
+        operator=operator.to(worker.device, torch.float32),
+        transform=transform,
+        statics=statics.to(worker.device),
+        spread=transform.relative_tendency.to(worker.device),
+    )
+
+
+def validation_error(training: Training, valid: "StateStore") -> float:
+    """Root of squared error over persistence's, averaged over leads, on the validation split.
+
+    1 is persistence. Windows are spread evenly over the split and shared among workers.
+    """
+    import torch
+
+    from forecast.data.windows import Windows
+    from forecast.model.loss import tendency_error
+
+    config = training.run.train
+    windows = Windows(valid, training.transform, config.validation_steps)
+    count = min(config.validation_windows, len(windows))
+    numbers = np.linspace(0, len(windows) - 1, count).astype(int).tolist()
+    sums = torch.zeros(2, config.validation_steps, device=training.worker.device)
+    with torch.no_grad():
+        for number in training.worker.share(numbers):
+            states = windows.batch([number]).to(training.worker.device)
+            predictions = training.predictions(states[0], config.validation_steps)
+            for lead, prediction in enumerate(predictions):
+                for row, guess in enumerate((prediction, states[0])):
+                    sums[row, lead] += tendency_error(
+                        guess, states[lead + 1], training.spread, training.operator.weights
+                    )
+    model, persistence = training.worker.total(sums)
+    return float((model / persistence).sqrt().mean())
+
+
+def batch_numbers(seed: int, stage: int, count: int, batch: int) -> Iterator[list[int]]:
+    """Global batches without end: every window once per epoch, in an order drawn per epoch.
+
+    The order depends on nothing else, so any number of workers, or a resumed run, sees the same.
+    """
+    epoch, waiting = 0, list[int]()
+    while True:
+        while len(waiting) < batch:
+            order = np.random.default_rng([seed, stage, epoch]).permutation(count)
+            waiting, epoch = waiting + order.tolist(), epoch + 1
+        yield waiting[:batch]
+        waiting = waiting[batch:]
+
+
+def rate(stage: Stage, update: int) -> float:
+    """The learning rate at an update of a stage: a short rise, then a cosine down to zero."""
+    rise = min(WARM_UP, stage.updates // 5)
+    if update < rise:
+        return stage.rate * (update + 1) / (rise + 1)
+    return stage.rate * 0.5 * (1 + math.cos(math.pi * (update - rise) / (stage.updates - rise)))
+
+
+class Journal:
+    """The run's metrics, one JSON line each; what a killed run wrote past `done` is dropped."""
+
+    def __init__(self, path: Path, done: int, *, silent: bool) -> None:
+        self.path, self.silent = path, silent
+        if not silent:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            kept = [line for line in read_journal(path) if line["update"] <= done]
+            path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+    def write(self, record: Mapping[str, float]) -> None:
+        if not self.silent:
+            with self.path.open("a") as file:
+                file.write(json.dumps(dict(record)) + "\n")
+
+
+def read_journal(path: Path) -> list[dict[str, float]]:
+    """The records of a journal; a line cut off by a kill is left out."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
+
+
+def _updates(
+    training: Training, store: "StateStore", done: int
+) -> Iterator[tuple[int, float]]:
+    """Every update after the first `done` ones, with its loss over the global batch."""
+    from forecast.data.windows import Windows
+
+    first = 0
+    for number, stage in enumerate(training.run.train.stages):
+        if done < first + stage.updates:
+            windows = Windows(store, training.transform, stage.rollout)
+            skipped = max(0, done - first)
+            numbers = batch_numbers(
+                training.run.train.seed, number, len(windows), training.run.train.batch
+            )
+            batches = islice(numbers, skipped, stage.updates)
+            for update, (chosen, states) in enumerate(_prefetched(training, windows, batches), skipped):
+                for group in training.optimizer.param_groups:
+                    group["lr"] = rate(stage, update) * group["factor"]
+                loss = _update(training, states)
+                if not math.isfinite(loss):
+                    _refuse_loss(first + update + 1, loss, windows, chosen)
+                yield first + update + 1, loss
+        first += stage.updates
+
+
+def _prefetched(
+    training: Training, windows: "Windows", batches: Iterator[list[int]]
+) -> Iterator[tuple[list[int], "Tensor"]]:
+    """Batches and this worker's states of them, each read while the one before is worked on."""
+    with ThreadPoolExecutor(1) as reader:
+        waiting = []
+        for batch in batches:
+            waiting.append((batch, reader.submit(windows.batch, training.worker.share(batch))))
+            if len(waiting) > 1:
+                chosen, states = waiting.pop(0)
+                yield chosen, states.result()
+        for chosen, states in waiting:
+            yield chosen, states.result()
+
+
+def _update(training: Training, states: "Tensor") -> float:
+    """One step of the optimiser on windows (lead, vertex, batch, state); returns the loss."""
+    import torch
+
+    from forecast.model.loss import rollout_error
+
+    config, worker = training.run.train, training.worker
+    states = states.to(worker.device)
+    predictions = training.predictions(states[0], len(states) - 1)
+    loss = rollout_error(predictions, states[1:], training.spread, training.operator.weights)
+    loss = loss * (states.shape[2] / config.batch)
+    training.optimizer.zero_grad()
+    loss.backward()
+    worker.total_gradients(training.model)
+    torch.nn.utils.clip_grad_norm_(training.model.parameters(), config.clip)
+    training.optimizer.step()
+    return float(worker.total(loss.detach()))
+
+
+def _optimizer(model: "Forecaster", config: TrainConfig) -> "torch.optim.Optimizer":
+    """AdamW; phases and smoothings move `phase_rate` times faster and do not decay."""
+    import torch
+
+    spectral = [p for name, p in model.named_parameters() if _is_spectral(name)]
+    others = [p for name, p in model.named_parameters() if not _is_spectral(name)]
+    groups = [
+        {"params": others, "factor": 1.0, "weight_decay": config.weight_decay},
+        {"params": spectral, "factor": config.phase_rate, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98))
+
+
+def _is_spectral(name: str) -> bool:
+    return name.rpartition(".")[2] in ("phase", "phase_raw", "smoothing_raw")
+
+
+def _refuse_loss(update: int, loss: float, windows: "Windows", chosen: list[int]) -> None:
+    times = ", ".join(time_text(windows.store.times[windows.starts[n]]) for n in chosen)
+    raise DataError(
+        f"expected a finite loss, got {loss} at update {update} on the states of {times}; the last "
+        "checkpoint is kept: lower the rate, or look at these states"
+    )
+
+
+def start(run: Run) -> None:
+    """Make the stores of the run where they are missing, then train here or on Ray.
+
+    Refuses stores whose audit has findings that `data.accept` does not name.
+    """
+    # not the `train` of this module: run as a script it is __main__'s, unknown to other processes
+    from forecast.data.ingestion import processes
+    from forecast.data.splits import check_splits, prepare_splits
+    from forecast.distributed import Worker, on_cluster, ray_tasks, train_on_ray
+    from forecast.train import train
+
+    prepare_splits(run, map_tasks=ray_tasks if on_cluster() else processes(os.cpu_count() or 1))
+    check_splits(run)
+    if run.train.workers == 0:
+        train(Worker(), run)
+    else:
+        train_on_ray(
+            train,
+            run,
+            workers=run.train.workers,
+            gpu=run.train.gpu,
+            name=run.name,
+            storage=run.folder / "ray",
+        )
+
+
+def _act(run: Run) -> None:
+    from forecast.distributed import durable
+
+    run = run.model_copy(update={"root": str(durable(run.root))})
+    start(run)
+    print(f"checkpoints: {run.folder / 'checkpoints'}")
+
+
+def main() -> int:
+    return run_verb(Run, _act, "python -m forecast.train")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
