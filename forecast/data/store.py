@@ -1,0 +1,303 @@
+"""Training stores: one array `(time, channel, vertex)`, a chunk per time, readable only when whole.
+
+While a store is written its layout and a record per region lie under `records/`; the group's own
+`zarr.json` comes last and is the completion marker. Without it the store opens for nobody.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, Float64, Shaped, UInt32
+
+from forecast.conventions import STATICS, Channel, DataError, time_text
+from forecast.data import cf, storage
+from forecast.data.forecasts import ForecastWriter, list_forecasts, open_forecast, stack_channels
+from meshes.icosphere import Icosphere
+
+__all__ = [
+    "ForecastWriter",
+    "StateStore",
+    "StoreLayout",
+    "create_store",
+    "finish_store",
+    "list_forecasts",
+    "missing_regions",
+    "open_forecast",
+    "open_store",
+    "read_record",
+    "stack_channels",
+    "write_record",
+    "write_states",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreLayout:
+    """What a training store will hold, known before the first field is written."""
+
+    times: Shaped[np.ndarray, " time"]
+    channels: tuple[str, ...]
+    mesh: Icosphere
+    statics: Mapping[str, Float32[np.ndarray, " vertex"]]
+    time_step: np.timedelta64
+    attributes: cf.Attributes
+
+    def __post_init__(self) -> None:
+        if not len(self.times) or (np.diff(self.times) <= np.timedelta64(0)).any():
+            raise DataError("expected one or more ascending times without duplicates")
+        if not self.channels or len(set(self.channels)) < len(self.channels):
+            raise DataError(f"expected distinct channels, got {', '.join(self.channels) or 'none'}")
+        for channel in self.channels:
+            Channel.parse(channel)
+        if unknown := sorted(set(self.statics) - set(STATICS)):
+            raise DataError(f"expected static fields among {', '.join(STATICS)}, got {unknown}")
+
+    @cached_property
+    def group_attributes(self) -> dict[str, Any]:
+        """The attributes of the finished group; two equal ones describe the same store."""
+        statics = sorted(self.statics)
+        return {
+            **cf.CONVENTIONS,
+            **self.attributes,
+            **cf.coverage(self.times),
+            "channels": list(self.channels),
+            "units": [Channel.parse(channel).units for channel in self.channels],
+            "statics": statics,
+            "statics_sha256": cf.sha256(*(self.statics[name] for name in statics)),
+            "mesh": cf.mesh_attributes(self.mesh),
+            "time_steps": len(self.times),
+            "time_step_seconds": int(cf.seconds(self.time_step)),
+            "times_sha256": cf.sha256(cf.seconds(self.times)),
+        }
+
+
+def create_store(url: str, layout: StoreLayout) -> None:
+    """Allocate the store; one of the same layout is kept, finished or not; another is refused."""
+    present = _present_layout(url)
+    if present is not None:
+        _refuse_other_layout(url, present, layout.group_attributes)
+        return
+    # A group of their own keeps the records out of the way of other zarr readers.
+    if not storage.exists(f"{url}/records/zarr.json"):
+        if set(storage.names_in(url)) - {"records"}:
+            raise DataError(f"expected a training store or nothing at {url}, got something else")
+        storage.publish_group(f"{url}/records", {})
+    steps, channels, vertices = len(layout.times), len(layout.channels), len(layout.mesh.vertices)
+    storage.allocate_array(
+        f"{url}/states",
+        shape=(steps, channels, vertices),
+        chunks=(1, channels, vertices),
+        dims=("time", "channel", "vertex"),
+        attributes={"coordinates": "latitude longitude", "cell_measures": "area: mass"},
+        compressed=False,
+    )
+    _write_coordinates(url, layout)
+    storage.write_text(f"{url}/records/layout.json", json.dumps(layout.group_attributes, indent=1))
+
+
+def write_states(url: str, first: int, states: Float32[np.ndarray, "time channel vertex"]) -> None:
+    """Write the time steps from `first` on, then the record that they are there.
+
+    Disjoint regions may be written at the same time by several processes.
+    """
+    array = storage.open_array(f"{url}/states", writable=True)
+    last = first + len(states)
+    if states.shape[1:] != array.shape[1:] or not 0 <= first < last <= array.shape[0]:
+        raise DataError(
+            f"expected states within {array.shape} in {url}, got {states.shape} at {first}"
+        )
+    array[first:last] = states
+    record = {"first": first, "last": last, "checksums": _checksums(states).tolist()}
+    storage.write_text(_region_name(url, first, last), json.dumps(record))
+
+
+def missing_regions(url: str) -> list[tuple[int, int]]:
+    """The ranges of time steps, first and one past the last, that no record covers."""
+    if storage.exists(f"{url}/zarr.json"):
+        return []
+    covered = np.ones(_layout(url)["time_steps"] + 2, dtype=bool)
+    covered[1:-1] = False
+    for first, last in _regions(url):
+        covered[first + 1 : last + 1] = True
+    turns = np.flatnonzero(np.diff(covered))
+    return [(int(first), int(last)) for first, last in turns.reshape(-1, 2)]
+
+
+def finish_store(url: str) -> None:
+    """Gather the checksums and publish the store; refused while a time step is missing."""
+    if not storage.exists(f"{url}/zarr.json"):
+        layout = _layout(url)
+        if missing_regions(url):
+            raise DataError(_unfinished(url))
+        checksums = np.zeros((layout["time_steps"], len(layout["channels"])), dtype=np.uint32)
+        for first, last in _regions(url):
+            record = json.loads(storage.read_text(_region_name(url, first, last)))
+            checksums[first:last] = record["checksums"]
+        meaning = {"long_name": "CRC-32 of the little-endian float32 values of a time and channel"}
+        storage.write_array(f"{url}/checksum", checksums, ("time", "channel"), meaning)
+        storage.delete_partial_files(url)
+        storage.publish_group(url, layout)
+    for first, last in _regions(url):
+        storage.delete_file(_region_name(url, first, last))
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateStore:
+    """A finished training store: coordinates in memory, states read one time step at a time.
+
+    Pickled by its URL: another process opens it anew.
+    """
+
+    url: str
+    times: Shaped[np.ndarray, " time"]
+    channels: tuple[str, ...]
+    refinement: int
+    mesh_fingerprint: str
+    statics: dict[str, Float32[np.ndarray, " vertex"]]
+    time_step: np.timedelta64
+    attributes: dict[str, Any]
+    latitude: Float64[np.ndarray, " vertex"]
+    longitude: Float64[np.ndarray, " vertex"]
+    mass: Float64[np.ndarray, " vertex"]
+    checksums: UInt32[np.ndarray, "time channel"]
+
+    def read(self, index: int) -> Float32[np.ndarray, "channel vertex"]:
+        """The state at `times[index]`."""
+        if not 0 <= index < len(self.times):
+            raise DataError(f"expected a time step of 0 to {len(self.times) - 1}, got {index}")
+        try:
+            return np.asarray(self._states[index])
+        except ValueError as error:
+            raise DataError(
+                f"{self.url}: the chunk of {time_text(self.times[index])} is missing or truncated; "
+                f"delete the store and ingest again ({error})"
+            ) from None
+
+    def damaged_channels(
+        self, index: int, state: Float32[np.ndarray, "channel vertex"]
+    ) -> list[str]:
+        """The channels of the state read at `times[index]` that are not as they were written."""
+        wrong = _checksums(state[None])[0] != self.checksums[index]
+        return [self.channels[channel] for channel in np.flatnonzero(wrong)]
+
+    def verify_checksum(self, index: int) -> bool:
+        """Whether the state at `times[index]` is the one that was written."""
+        return not self.damaged_channels(index, self.read(index))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """16 hex digits over mesh, times, channels, statics and every value; reads no field."""
+        return cf.sha256(
+            self.mesh_fingerprint.encode(),
+            "\n".join(self.channels).encode(),
+            cf.seconds(self.times),
+            *(self.statics[name] for name in sorted(self.statics)),
+            self.checksums,
+        )[:16]
+
+    @cached_property
+    def _states(self) -> Any:
+        return storage.open_array(f"{self.url}/states")
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return open_store, (self.url,)
+
+
+def open_store(url: str) -> StateStore:
+    """The finished training store at `url`."""
+    if not storage.exists(f"{url}/zarr.json"):
+        if _present_layout(url) is None:
+            raise DataError(f"expected a training store at {url}, found none")
+        raise DataError(_unfinished(url))
+    attributes, arrays = storage.read_group(url, without="states")
+    if "time_step_seconds" not in attributes:
+        raise DataError(f"expected a training store at {url}, got a zarr group of another kind")
+    names = attributes["statics"]
+    return StateStore(
+        url=url,
+        times=arrays["time"].astype("datetime64[s]"),
+        channels=tuple(attributes["channels"]),
+        refinement=attributes["mesh"]["refinement"],
+        mesh_fingerprint=attributes["mesh"]["fingerprint"],
+        statics={name: arrays["statics"][row] for row, name in enumerate(names)},
+        time_step=np.timedelta64(attributes["time_step_seconds"], "s"),
+        attributes=attributes,
+        latitude=arrays["latitude"],
+        longitude=arrays["longitude"],
+        mass=arrays["mass"],
+        checksums=arrays["checksum"],
+    )
+
+
+def write_record(url: str, name: str, text: str) -> None:
+    """Put a small file beside the arrays of a store."""
+    storage.write_text(f"{url}/records/{name}", text)
+
+
+def read_record(url: str, name: str) -> str | None:
+    """The text that `write_record` put there, None if there is none."""
+    place = f"{url}/records/{name}"
+    return storage.read_text(place) if storage.exists(place) else None
+
+
+def _write_coordinates(url: str, layout: StoreLayout) -> None:
+    time = cf.TIME | {"axis": "T", "long_name": "time of the analysis"}
+    storage.write_array(f"{url}/time", cf.seconds(layout.times), ("time",), time)
+    storage.write_array(
+        f"{url}/channel",
+        np.array(layout.channels, dtype=np.dtypes.StringDType()),
+        ("channel",),
+        {"long_name": "variable, with its pressure level (hPa) where it has one"},
+    )
+    cf.write_geometry(url, layout.mesh, area="mass")
+    names = sorted(layout.statics)
+    if names:
+        fields = np.stack([layout.statics[name] for name in names])
+        storage.write_array(f"{url}/statics", fields, ("static", "vertex"), {"names": names})
+
+
+def _unfinished(url: str) -> str:
+    steps = _layout(url)["time_steps"]
+    written = steps - sum(last - first for first, last in missing_regions(url))
+    return f"{url}: {written} of {steps} time steps written; run the ingest again"
+
+
+def _checksums(
+    states: Float32[np.ndarray, "time channel vertex"],
+) -> UInt32[np.ndarray, "time channel"]:
+    rows = np.ascontiguousarray(states, dtype="<f4")
+    return np.array([[zlib.crc32(row) for row in state] for state in rows], dtype=np.uint32)
+
+
+def _present_layout(url: str) -> dict[str, Any] | None:
+    if storage.exists(f"{url}/zarr.json"):
+        return json.loads(storage.read_text(f"{url}/zarr.json")).get("attributes", {})
+    return _layout(url) if storage.exists(f"{url}/records/layout.json") else None
+
+
+def _layout(url: str) -> dict[str, Any]:
+    return json.loads(storage.read_text(f"{url}/records/layout.json"))
+
+
+def _refuse_other_layout(url: str, present: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    if different := cf.differences(present, wanted):
+        key = different[0]
+        raise DataError(
+            f"{url} holds a store of other {', '.join(different)} ({key} there "
+            f"{present.get(key)!r}, now {wanted.get(key)!r}); delete it or write elsewhere"
+        )
+
+
+def _regions(url: str) -> list[tuple[int, int]]:
+    names = [name for name in storage.names_in(f"{url}/records") if name.startswith("region-")]
+    bounds = [name.removesuffix(".json").split("-")[1:] for name in names if name.endswith(".json")]
+    return sorted((int(first), int(last)) for first, last in bounds)
+
+
+def _region_name(url: str, first: int, last: int) -> str:
+    return f"{url}/records/region-{first:08d}-{last:08d}.json"
