@@ -36,7 +36,6 @@ from forecast.drawing.scales import (
 from forecast.drawing.views import (
     POLAR_EDGE,
     VIEWS,
-    barycentric,
     pixel_table,
     slopes,
     unit_vectors,
@@ -191,20 +190,6 @@ def test_fields_are_drawn_to_third_order_with_exact_slopes_and_beat_linear_with_
     order = np.log2(error(3, "exact") / error(4, "exact"))
     assert order == pytest.approx(3, abs=0.4)
     assert error(4, "ours") < error(4, "none") / 4
-
-
-def test_barycentric_weights_reproduce_vertices_and_linear_functions():
-    mesh = icosphere(3)
-    corners, weights = barycentric(mesh, mesh.vertices)
-    field = np.arange(len(mesh.vertices), dtype=float)
-    assert (field[corners] * weights).sum(axis=1) == pytest.approx(field, abs=1e-9)
-    points = np.random.default_rng(0).normal(size=(500, 3))
-    points /= np.linalg.norm(points, axis=1, keepdims=True)
-    corners, weights = barycentric(mesh, points)
-    inside = np.einsum("pc,pcx->px", weights, mesh.vertices[corners])
-    inside /= np.linalg.norm(inside, axis=1, keepdims=True)
-    assert inside == pytest.approx(points, abs=1e-12)
-    assert (weights >= 0).all()
 
 
 @pytest.mark.parametrize("name", VIEWS)

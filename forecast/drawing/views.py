@@ -8,9 +8,9 @@ import cartopy.crs as ccrs
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int32
 from numpy import ndarray
-from scipy.spatial import KDTree
 
-from meshes.icosphere import Icosphere, icosphere
+from meshes.icosphere import icosphere
+from meshes.location import barycentric
 from meshes.operators import gradient
 
 ViewName = Literal["globe", "north", "south"]
@@ -191,33 +191,3 @@ def slopes(refinement: int, field: Float[ndarray, " vertex"]) -> Float64[ndarray
 @lru_cache(maxsize=2)
 def _gradient(refinement: int):
     return gradient(icosphere(refinement))
-
-
-def barycentric(
-    mesh: Icosphere, points: Float64[ndarray, "point 3"]
-) -> tuple[Int32[ndarray, "point 3"], Float64[ndarray, "point 3"]]:
-    """Corners of the face under each point and its weights there, which add to 1.
-
-    The triangles of an icosphere are acute, so a point lies in a face at its nearest vertex.
-    """
-    at_vertex = _faces_at_vertices(mesh)
-    corners = mesh.vertices[mesh.faces]
-    opposite = np.cross(np.roll(corners, -1, axis=1), np.roll(corners, -2, axis=1))
-    _, nearest = KDTree(mesh.vertices).query(points)
-    best, faces = np.full(len(points), -np.inf), np.zeros(len(points), dtype=np.int64)
-    for candidates in at_vertex[nearest].T:
-        lowest = np.einsum("pic,pc->pi", opposite[candidates], points).min(axis=1)
-        better = lowest > best
-        best[better], faces[better] = lowest[better], candidates[better]
-    weights = np.maximum(np.einsum("pic,pc->pi", opposite[faces], points), 0)
-    return mesh.faces[faces].astype(np.int32), weights / weights.sum(axis=1, keepdims=True)
-
-
-def _faces_at_vertices(mesh: Icosphere) -> Int32[ndarray, "vertex 6"]:
-    """The faces around each vertex; the twelve with five name one of them twice."""
-    vertex, face = mesh.faces.ravel(), np.repeat(np.arange(len(mesh.faces)), 3)
-    order = np.argsort(vertex, kind="stable")
-    first = np.searchsorted(vertex[order], np.arange(len(mesh.vertices) + 1))
-    count = np.diff(first)
-    around = np.minimum(np.arange(6), count[:, None] - 1) + first[:-1, None]
-    return face[order][around].astype(np.int32)
