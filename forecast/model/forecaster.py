@@ -6,31 +6,38 @@ from torch import Tensor, nn
 
 from forecast.config import ModelConfig
 from forecast.model.operator import MeshOperator
-from forecast.model.propagator import LowDegreeBranch, Propagator
+from forecast.model.propagator import LowDegreeBranch, Propagator, Relaxation
 from forecast.model.transport import GradientProducts
 
 
 class Forecaster(nn.Module):
-    """The normalised tendency of a normalised state: state(t + time step) = state + tendency x
-    `tendency_spread`.
+    """A normalised state -> the one a time step later: state + tendency x `spread`, relaxed.
 
-    The decoder starts at zero, so an untrained forecaster predicts no change: persistence.
+    The decoder gives the tendency in units of its spread. Decoder and relaxation start at zero, so
+    an untrained forecaster predicts no change: persistence.
     """
 
     def __init__(
-        self, config: ModelConfig, *, states: int, statics: int, generator: torch.Generator
+        self,
+        config: ModelConfig,
+        *,
+        spread: Float[Tensor, " state"],
+        statics: int,
+        generator: torch.Generator,
     ) -> None:
         super().__init__()
-        channels = config.channels
+        channels, states = config.channels, len(spread)
         if channels < states:
             raise ValueError(
                 f"expected at least as many channels as the state has, {states}, got {channels}"
             )
+        self.register_buffer("spread", spread)
         self.register_buffer("pad", _random_isometry(states, channels, generator))
         self.encoder = _perceptron(states + statics, channels, channels)
         self.layers = nn.ModuleList(
             Layer(config, statics=statics, generator=generator) for _ in range(config.layers)
         )
+        self.relaxation = Relaxation(states)
         self.decoder = _perceptron(channels + states + statics, channels, states)
         nn.init.zeros_(self.decoder[-1].weight)
         nn.init.zeros_(self.decoder[-1].bias)
@@ -45,7 +52,8 @@ class Forecaster(nn.Module):
         u = state @ self.pad + self.encoder(torch.cat([state, fixed], dim=-1))
         for layer in self.layers:
             u = layer(u, fixed, operator)
-        return self.decoder(torch.cat([u, state, fixed], dim=-1))
+        tendency = self.decoder(torch.cat([u, state, fixed], dim=-1))
+        return self.relaxation(state + tendency * self.spread, operator)
 
 
 class Layer(nn.Module):

@@ -84,6 +84,27 @@ class LowDegreeBranch(nn.Module):
         return u + operator.lift(turned) / scale
 
 
+class Relaxation(nn.Module):
+    """States freed of the shortest waves that the mesh carries, by a learned share r per channel.
+
+        X <- X - (r / 16) (1 - A)^4 X,    0 <= r <= 1
+
+    What a dynamical core does by its del^8: nothing upstream damps noise at two edge lengths, and
+    a rollout of strict layers feeds it until it blows up. r = 1 takes all of the shortest wave; at
+    refinement 4, 7 % of degree 30, 1.4 % of 21 and 0.05 % of 10. r starts at 0: the identity.
+    """
+
+    def __init__(self, states: int) -> None:
+        super().__init__()
+        self.share = nn.Parameter(torch.zeros(states))
+
+    def forward(
+        self, u: Float[Tensor, "vertex batch state"], operator: MeshOperator
+    ) -> Float[Tensor, "vertex batch state"]:
+        scale = operator.scale[:, None, None]
+        return u - self.share.clamp(0, 1) * _Roughness.apply(u * scale, operator) / scale
+
+
 class Rotation(nn.Module):
     """Channels times an orthogonal matrix exp(B - B^T), in float32 so that the norm is kept."""
 
@@ -166,6 +187,23 @@ class _Filter(torch.autograd.Function):
         damped = (g * (along - y)).sum((0, 1)).view(2, -1).sum(0)
         x_gradient = _series(ctx.operator, g, -phase, smoothing, ctx.terms)
         return x_gradient, phase_gradient, damped, None, None
+
+
+class _Roughness(torch.autograd.Function):
+    """((1 - A) / 2)^4 x: 1 for the shortest wave, 0 for a constant; its own adjoint."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, operator: MeshOperator) -> Tensor:
+        ctx.operator = operator
+        for _ in range(4):
+            x = (x - operator.apply(x)).div_(2)
+        return x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
+        (g,) = gradients
+        return _Roughness.apply(g, ctx.operator), None
 
 
 def _series(

@@ -5,16 +5,13 @@ from collections.abc import Callable, Iterator
 from jaxtyping import Float
 from torch import Tensor
 
-Step = Callable[[Tensor], Tensor]  # normalised state (vertex, batch, state) -> its tendency
+Step = Callable[[Tensor], Tensor]  # a state (vertex, batch, state) -> the next one
 
 
 def rollout(
-    tendency: Step,
-    state: Float[Tensor, "vertex batch state"],
-    spread: Float[Tensor, " state"],
-    steps: int,
+    step: Step, state: Float[Tensor, "vertex batch state"], steps: int
 ) -> Iterator[Float[Tensor, "vertex batch state"]]:
     """The states at lead times 1 ... `steps`; memory does not grow with `steps`."""
     for _ in range(steps):
-        state = state + tendency(state) * spread
+        state = step(state)
         yield state

@@ -10,6 +10,7 @@ from forecast.model.propagator import (
     TOLERANCE,
     LowDegreeBranch,
     Propagator,
+    Relaxation,
     _Filter,
     chebyshev_coefficients,
     multiplier,
@@ -132,8 +133,9 @@ def test_low_degrees_turn_by_their_phase_and_others_stay(operator, generator):
     u = u / scale
     y = branch(u, operator).detach() * scale
     angle = float(branch.phase[4, 0].detach())
-    expected = torch.stack([operator.modes[:, mode] * np.cos(angle),
-                            operator.modes[:, mode] * np.sin(angle)], -1)
+    expected = torch.stack(
+        [operator.modes[:, mode] * np.cos(angle), operator.modes[:, mode] * np.sin(angle)], -1
+    )
     torch.testing.assert_close(y[:, 0], expected, rtol=0, atol=1e-12)
     rough = features(operator, generator, channels=2)
     x = rough * scale
@@ -152,3 +154,33 @@ def test_low_degree_branch_keeps_the_norm_and_the_area_mean(operator, generator)
 def test_an_odd_number_of_channels_is_refused(generator):
     with pytest.raises(ValueError, match="expected an even number of channels, got 7"):
         Propagator(7, phase_cap=4.0, smoothing_cap=0.0, generator=generator)
+
+
+def test_relaxation_starts_as_the_identity_and_takes_the_shortest_waves(operator, generator):
+    relaxation = Relaxation(2).double()
+    u = features(operator, generator, channels=2)
+    assert torch.equal(relaxation(u, operator).detach(), u)
+    with torch.no_grad():
+        relaxation.share.copy_(
+            torch.tensor([0.3, 7.0], dtype=torch.float64)
+        )  # beyond 1 counts as 1
+    matrix = normalized_operator(icosphere(2), "mass").matrix.toarray()
+    eigenvalues, vectors = np.linalg.eigh(matrix)
+    scale = operator.scale.numpy()[:, None]
+    for channel, share in enumerate((0.3, 1.0)):
+        damped = 1 - share * ((1 - eigenvalues) / 2) ** 4
+        exact = (vectors * damped) @ vectors.T @ (scale * u[..., channel].numpy()) / scale
+        assert relaxation(u, operator)[..., channel].detach().numpy() == pytest.approx(
+            exact, abs=1e-12
+        )
+
+
+def test_gradient_of_the_relaxation(operator, generator):
+    relaxation = Relaxation(2).double()
+    with torch.no_grad():
+        relaxation.share.fill_(0.5)
+    u = features(operator, generator, channels=2).requires_grad_()
+    probe, direction = torch.randn_like(u), torch.randn_like(u)
+    gradient = torch.autograd.grad((relaxation(u, operator) * probe).sum(), u)[0]
+    moved = relaxation(direction, operator).detach()  # linear
+    assert float((gradient * direction).sum()) == pytest.approx(float((moved * probe).sum()))
