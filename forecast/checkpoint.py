@@ -1,8 +1,11 @@
 """Save and resume: weights, optimiser, position, normalization, configuration, versions."""
 
 import hashlib
+import io
 import json
+import math
 import os
+import pickle
 import platform
 import shutil
 from collections.abc import Mapping
@@ -12,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 
 import forecast
 from forecast.config import Run
@@ -45,30 +49,26 @@ class Checkpoint:
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The model's parameters."""
-        return torch.load(self.folder / WEIGHTS, map_location="cpu", weights_only=True)
+        return _load(self.folder / WEIGHTS)
 
     def training(self) -> dict[str, Any]:
         """The optimiser's state: moments, rates and counts."""
-        return torch.load(self.folder / TRAINING, map_location="cpu", weights_only=True)
+        return _load(self.folder / TRAINING)
 
     def check(self, store: StateStore) -> None:
-        """Refuse a store of another mesh, other channels or another time step."""
-        expected = {
-            "mesh": f"refinement {self.run.mesh.refinement}, fingerprint {self.mesh_fingerprint}",
-            "channels": ", ".join(self.normalization.channels),
-            "time step": f"{self.time_step.astype(int)} s",
-        }
-        came = {
-            "mesh": f"refinement {store.refinement}, fingerprint {store.mesh_fingerprint}",
-            "channels": ", ".join(store.channels),
-            "time step": f"{store.time_step.astype(int)} s",
-        }
-        for what, value in expected.items():
-            if came[what] != value:
+        """Refuse a store of another mesh or of other channels."""
+        expected = (self.mesh_fingerprint, self.normalization.channels)
+        came = (store.mesh_fingerprint, store.channels)
+        for what, wanted, found in zip(("mesh", "channels"), expected, came, strict=True):
+            if wanted != found:
                 raise DataError(
-                    f"expected the {what} of the checkpoint {self.folder} ({value}), got "
-                    f"{came[what]} in {store.url}; ingest again to match, or train on this store"
+                    f"expected the {what} of the checkpoint {self.folder}, {_text(wanted)}, got "
+                    f"{_text(found)} in {store.url}; ingest again to match, or train on this store"
                 )
+
+
+def _text(value: str | tuple[str, ...]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
 
 
 def write_checkpoint(
@@ -84,11 +84,12 @@ def write_checkpoint(
 ) -> Path:
     """Write `folder`/update_NNNNNN whole or not at all: a new folder, renamed when complete."""
     final = folder / f"update_{update:06d}"
+    for left in folder.glob(".update_*"):
+        shutil.rmtree(left, ignore_errors=True)
     staging = folder / f".{final.name}.{os.getpid()}"
-    shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
-    torch.save(model.state_dict(), staging / WEIGHTS)
-    torch.save(optimizer.state_dict(), staging / TRAINING)
+    _save(model.state_dict(), staging / WEIGHTS)
+    _save(optimizer.state_dict(), staging / TRAINING)
     description = {
         "update": update,
         "metrics": dict(metrics),
@@ -118,7 +119,16 @@ def open_checkpoint(folder: Path) -> Checkpoint:
     path = folder / DESCRIPTION
     if not path.is_file():
         raise DataError(f"expected a checkpoint, a folder with {DESCRIPTION}, got {folder}")
-    found = json.loads(path.read_text())
+    try:
+        return _described(folder, json.loads(path.read_text()))
+    except (json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
+        raise DataError(
+            f"expected the description of a checkpoint in {path}, got one that cannot be read "
+            f"({type(error).__name__}); delete {folder} to go on from the one before"
+        ) from None
+
+
+def _described(folder: Path, found: dict[str, Any]) -> Checkpoint:
     normalization = {
         key: np.array(value) if key in ("mean", "spread", "tendency_spread") else tuple(value)
         for key, value in found["normalization"].items()
@@ -137,17 +147,44 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 
 def latest_checkpoint(folder: Path) -> Checkpoint | None:
     """The checkpoint of the most updates in `folder`; None where there is none."""
-    found = sorted(folder.glob("update_*"))
+    found = _folders(folder)
     return open_checkpoint(found[-1]) if found else None
 
 
 def best_checkpoint(folder: Path) -> Checkpoint:
     """The checkpoint with the lowest validation error in `folder`."""
-    found = [open_checkpoint(path) for path in sorted(folder.glob("update_*"))]
-    judged = [checkpoint for checkpoint in found if "valid_error" in checkpoint.metrics]
+    found = [open_checkpoint(path) for path in _folders(folder)]
+    # a rollout may turn non-finite early in training; NaN is neither less nor more than a number
+    judged = [one for one in found if math.isfinite(one.metrics.get("valid_error", math.nan))]
     if not judged:
-        raise DataError(f"expected checkpoints with a validation error, got none in {folder}")
+        raise DataError(
+            f"expected a checkpoint with a finite validation error in {folder}, got {len(found)} "
+            "without one"
+        )
     return min(judged, key=lambda checkpoint: checkpoint.metrics["valid_error"])
+
+
+def _folders(folder: Path) -> list[Path]:
+    """The checkpoints in `folder`, by update; what a killed process left is not among them."""
+    return sorted(folder.glob("update_*"), key=lambda path: (len(path.name), path.name))
+
+
+def _save(values: dict[str, Any], path: Path) -> None:
+    """Write tensors; through memory, for torch names no reason when a disk is full."""
+    buffer = io.BytesIO()
+    torch.save(values, buffer)
+    path.write_bytes(buffer.getbuffer())
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
+        state = "a file that is damaged" if path.exists() else "none"
+        raise DataError(
+            f"expected tensors in {path}, got {state}; delete {path.parent} to go on from the "
+            "checkpoint before"
+        ) from None
 
 
 def find_checkpoint(folder: Path) -> Checkpoint:

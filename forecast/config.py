@@ -4,12 +4,15 @@ import argparse
 import sys
 import tomllib
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
@@ -18,6 +21,7 @@ from pydantic import (
     PositiveInt,
     ValidationError,
     field_validator,
+    model_validator,
 )
 from pydantic_settings import (
     BaseSettings,
@@ -35,8 +39,20 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _from_text(time: object) -> object:
+    """2021-01-05T00, 2021-01-05 and whatever else ISO 8601 knows; pydantic wants minutes."""
+    return datetime.fromisoformat(time) if isinstance(time, str) else time
+
+
+def _utc(time: datetime) -> datetime:
+    """UTC without saying so, as numpy keeps time."""
+    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
+
+
 # a time in UTC; a string where it comes from JSON, as a checkpoint's does
-Instant = Annotated[datetime, Field(strict=False)]
+Instant = Annotated[
+    datetime, Field(strict=False), BeforeValidator(_from_text), AfterValidator(_utc)
+]
 
 
 class MeshConfig(Section):
@@ -94,6 +110,26 @@ class DataConfig(Section):
             raise ValueError("expected each channel once")
         return tuple(Channel.parse(name).name for name in channels)
 
+    @model_validator(mode="after")
+    def _disjoint(self) -> "DataConfig":
+        splits = {"train": self.train, "valid": self.valid, "test": self.test}
+        for (one, first), (other, second) in combinations(splits.items(), 2):
+            if _shared(first, second):
+                raise ValueError(f"expected splits that share nothing, got {one} and {other} alike")
+        return self
+
+
+def _shared(one: Split, other: Split) -> bool:
+    """Whether two splits have a simulated trajectory, or more than one analysis, in common."""
+    if isinstance(one, SimulatedSplit) and isinstance(other, SimulatedSplit):
+        return one.seed == other.seed
+    if isinstance(one, SimulatedSplit) or isinstance(other, SimulatedSplit):
+        return False
+    starts, ends = (one.start, other.start), (one.end, other.end)
+    first, last = max(filter(None, starts), default=None), min(filter(None, ends), default=None)
+    overlap = first is None or last is None or first < last
+    return (one.source, one.member) == (other.source, other.member) and overlap
+
 
 class ModelConfig(Section):
     """Size and form of the forecaster (model.md sections 4, 9, 10, 20).
@@ -107,7 +143,9 @@ class ModelConfig(Section):
     heads: PositiveInt
     phase_cap: PositiveFloat
     smoothing_cap: NonNegativeFloat
-    statics: Annotated[tuple[Literal["land_sea_mask", "geopotential_at_surface"], ...], Field(strict=False)]
+    statics: Annotated[
+        tuple[Literal["land_sea_mask", "geopotential_at_surface"], ...], Field(strict=False)
+    ]
 
 
 class Stage(Section):
@@ -119,7 +157,11 @@ class Stage(Section):
 
 
 class TrainConfig(Section):
-    """How weights are found. `workers` 0 trains in this process, without Ray."""
+    """How weights are found. `workers` 0 trains in this process, without Ray.
+
+    `noise` is added to the inputs, in spreads of the tendency; `phase_rate` multiplies the rate of
+    phases, smoothings and relaxation.
+    """
 
     seed: NonNegativeInt
     workers: NonNegativeInt
@@ -128,17 +170,31 @@ class TrainConfig(Section):
     weight_decay: NonNegativeFloat
     clip: PositiveFloat
     phase_rate: PositiveFloat
+    noise: NonNegativeFloat
     stages: Annotated[tuple[Stage, ...], Field(strict=False, min_length=1)]
     validate_every: PositiveInt
     validation_windows: PositiveInt
     validation_steps: PositiveInt
 
+    @model_validator(mode="after")
+    def _work_for_each(self) -> "TrainConfig":
+        if self.batch < self.workers:
+            raise ValueError(
+                f"expected a batch of at least one window per worker, got batch {self.batch} "
+                f"for {self.workers} workers"
+            )
+        return self
+
 
 class ForecastConfig(Section):
-    """Forecasts of `steps` time steps from every `every`-th analysis of the test split."""
+    """Forecasts of `steps` time steps from the analyses of the test split.
+
+    From those at `init_times`, or else from every `every`-th one that `steps` more follow.
+    """
 
     steps: PositiveInt
-    every: PositiveInt
+    every: PositiveInt = 1
+    init_times: Annotated[tuple[Instant, ...], Field(strict=False)] = ()
 
 
 class ReportConfig(Section):
@@ -205,8 +261,10 @@ def read_toml(path: str) -> dict[str, Any]:
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise DataError(f"expected a configuration file, got {path}, which does not exist") from None
-    except tomllib.TOMLDecodeError as error:
+        raise DataError(
+            f"expected a configuration file, got {path}, which does not exist"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"expected TOML in {path}, got: {error}") from None
 
 

@@ -182,7 +182,7 @@ def plausible_range(channel: Channel) -> tuple[float, float]:
         return variable.low, variable.high
     if channel.level is None:
         raise DataError(f"expected a pressure level for {channel.variable}")
-    height = standard_height(channel.level)
+    height = standard_height(float(channel.level))
     return GRAVITY * (0.93 * height - 1100), GRAVITY * (1.05 * height + 700)
 
 

@@ -3,12 +3,14 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+
+from forecast.conventions import DataError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -20,7 +22,7 @@ class Worker:
 
     rank: int = 0
     world: int = 1
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def share(self, batch: list[int]) -> list[int]:
         """The samples of a global batch that are this worker's."""
@@ -66,12 +68,14 @@ def train_on_ray(
 ) -> None:
     """Call `function(worker, run)` on `workers` processes that Ray Train starts and watches.
 
-    On the cluster that the environment names (`ray job submit` does), else on this machine.
+    On the cluster that the environment names (`ray job submit` does), else on this machine. What
+    a worker raises for the user, DataError or OSError, is raised here as it was there.
     """
     for key, value in _RAY_TRAIN_SETTINGS.items():
         os.environ.setdefault(key, value)
     from ray.train import FailureConfig, RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer, get_device
+    from ray.train.v2.api.exceptions import WorkerGroupError
 
     def start() -> None:
         import ray.train
@@ -84,7 +88,7 @@ def train_on_ray(
         function(worker, run)
 
     _connect()
-    TorchTrainer(
+    trainer = TorchTrainer(
         start,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
         torch_config=TorchConfig(timeout_s=600),
@@ -93,19 +97,35 @@ def train_on_ray(
             storage_path=str(storage.resolve()),
             failure_config=FailureConfig(max_failures=2),
         ),
-    ).fit()
+    )
+    try:
+        trainer.fit()
+    except WorkerGroupError as error:
+        raise _reason(error, error.worker_failures.values()) from None
 
 
 def ray_tasks(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """`function` of every item, as Ray tasks on the cluster, in the order of completion."""
     import ray
+    from ray.exceptions import RayTaskError
 
     _connect()
     remote = ray.remote(function)
     pending = [remote.remote(item) for item in items]
-    while pending:
-        done, pending = ray.wait(pending)
-        yield from ray.get(done)
+    try:
+        while pending:
+            done, pending = ray.wait(pending)
+            yield from ray.get(done)
+    except RayTaskError as error:
+        raise _reason(error, [error.cause]) from None
+
+
+def _reason(error: Exception, causes: Iterable[object]) -> Exception:
+    """What the user can mend among the causes of an error of Ray's; else the error itself."""
+    for cause in causes:
+        if isinstance(cause, DataError | OSError):
+            return cause
+    return error
 
 
 def on_cluster() -> bool:

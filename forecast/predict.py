@@ -6,7 +6,6 @@ python -m forecast.predict --checkpoint runs/demo/checkpoints --analyses runs/de
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import Field, PositiveInt
 
-from forecast.config import Settings, run_verb
+from forecast.config import Instant, Settings, run_verb
 from forecast.conventions import DataError, time_text
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ class Predict(Settings):
     checkpoint: str
     analyses: str
     output: str
-    init_times: Annotated[tuple[datetime, ...], Field(strict=False, min_length=1)]
+    init_times: Annotated[tuple[Instant, ...], Field(strict=False, min_length=1)]
     steps: PositiveInt
     batch: PositiveInt = 8
 
@@ -101,7 +100,7 @@ class _Forecaster:
         statics = torch.from_numpy(static_features(store, checkpoint.statics))
         model = Forecaster(
             config,
-            states=checkpoint.normalization.states,
+            spread=self.transform.relative_tendency,
             statics=statics.shape[1],
             generator=torch.Generator(),
         )
@@ -111,7 +110,9 @@ class _Forecaster:
         operator = mesh_operator(icosphere(store.refinement), low_degree=config.low_degree)
         self.operator = operator.to(self.device, torch.float32)
 
-    def run(self, positions: Sequence[int], steps: int) -> Iterator[Float32[np.ndarray, "time channel vertex"]]:
+    def run(
+        self, positions: Sequence[int], steps: int
+    ) -> Iterator[Float32[np.ndarray, "time channel vertex"]]:
         """Lead by lead, the channels (time, channel, vertex) of forecasts from these positions."""
         import torch
 
@@ -121,12 +122,11 @@ class _Forecaster:
             return
         analyses = np.stack([self.store.read(position) for position in positions])
         state = self.transform.states(torch.from_numpy(analyses)).to(self.device)
-        spread = self.transform.relative_tendency.to(self.device)
         with torch.inference_mode():
-            for state in rollout(
-                lambda now: self.model(now, self.statics, self.operator), state, spread, steps
+            for prediction in rollout(
+                lambda now: self.model(now, self.statics, self.operator), state, steps
             ):
-                yield self.transform.channels(state.cpu()).numpy()
+                yield self.transform.channels(prediction.cpu()).numpy()
 
 
 def _position(store: "StateStore", init_time: np.datetime64) -> int:
@@ -150,7 +150,7 @@ def _writer(
     return ForecastWriter(
         f"{output.rstrip('/')}/{forecast_name(init_time)}",
         init_time=init_time,
-        lead_times=np.arange(1, steps + 1) * store.time_step,
+        lead_times=np.arange(1, steps + 1) * checkpoint.time_step,
         channels=store.channels,
         mesh=icosphere(store.refinement),
         attributes={
@@ -172,7 +172,7 @@ def _predict(settings: Predict) -> None:
 
     checkpoint = find_checkpoint(Path(settings.checkpoint))
     store = open_store(settings.analyses)
-    times = [np.datetime64(time.replace(tzinfo=None), "s") for time in settings.init_times]
+    times = [np.datetime64(time, "s") for time in settings.init_times]
     urls = predict(
         checkpoint,
         store,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from forecast.checkpoint import Checkpoint
     from forecast.data.normalization import Normalization
     from forecast.data.store import StateStore
     from forecast.data.windows import StateTransform, Windows
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from forecast.model.forecaster import Forecaster
     from forecast.model.operator import MeshOperator
 
+SPECTRAL = ("phase", "phase_raw", "smoothing_raw", "share")
 WARM_UP = 50  # updates over which the rate of a stage rises
 
 
@@ -51,9 +53,7 @@ class Training:
         """Normalised states at lead times 1 ... `steps`."""
         from forecast.model.rollout import rollout
 
-        return rollout(
-            lambda now: self.model(now, self.statics, self.operator), state, self.spread, steps
-        )
+        return rollout(lambda now: self.model(now, self.statics, self.operator), state, steps)
 
 
 def train(worker: "Worker", run: Run) -> None:
@@ -61,24 +61,28 @@ def train(worker: "Worker", run: Run) -> None:
     from forecast.checkpoint import latest_checkpoint, write_checkpoint
     from forecast.data.normalization import fit_normalization
     from forecast.data.store import open_store
+    from forecast.data.windows import Windows
 
     folder = run.folder / "checkpoints"
     store, valid = (open_store(str(run.folder / f"{split}.zarr")) for split in ("train", "valid"))
     resumed = latest_checkpoint(folder)
     if resumed:
-        resumed.check(store)
+        _check_resumed(resumed, run, store)
     normalization = resumed.normalization if resumed else fit_normalization(store)
     training = set_up(worker, run, store, normalization)
     if resumed:
         training.model.load_state_dict(resumed.weights())
         training.optimizer.load_state_dict(resumed.training())
     done = resumed.update if resumed else 0
+    # before the first update, so that a split too short for either is refused at once
+    updates = _updates(training, _windows(training, store), done)
+    held_out = Windows(valid, training.transform, run.train.validation_steps)
     journal = Journal(run.folder / "training.jsonl", done, silent=worker.rank > 0)
-    for update, loss in _updates(training, store, done):
+    for update, loss in updates:
         journal.write({"update": update, "loss": loss})
         if update % run.train.validate_every and update < total_updates(run.train):
             continue
-        metrics = {"loss": loss, "valid_error": validation_error(training, valid)}
+        metrics = {"loss": loss, "valid_error": validation_error(training, held_out)}
         if worker.rank == 0:
             write_checkpoint(
                 folder,
@@ -113,13 +117,13 @@ def set_up(
 
     torch.manual_seed(run.train.seed)
     statics = torch.from_numpy(static_features(store, run.model.statics))
+    transform = StateTransform(normalization, store.latitude, store.longitude)
     model = Forecaster(
         run.model,
-        states=normalization.states,
+        spread=transform.relative_tendency,
         statics=statics.shape[1],
         generator=torch.Generator().manual_seed(run.train.seed),
     ).to(worker.device)
-    transform = StateTransform(normalization, store.latitude, store.longitude)
     operator = mesh_operator(icosphere(store.refinement), low_degree=run.model.low_degree)
     return Training(
         run=run,
@@ -133,18 +137,16 @@ def set_up(
     )
 
 
-def validation_error(training: Training, valid: "StateStore") -> float:
-    """Root of squared error over persistence's, averaged over leads, on the validation split.
+def validation_error(training: Training, windows: "Windows") -> float:
+    """Root of squared error over persistence's, averaged over leads, on windows held out.
 
-    1 is persistence. Windows are spread evenly over the split and shared among workers.
+    1 is persistence. Those taken are spread evenly and shared among workers.
     """
     import torch
 
-    from forecast.data.windows import Windows
     from forecast.model.loss import tendency_error
 
     config = training.run.train
-    windows = Windows(valid, training.transform, config.validation_steps)
     count = min(config.validation_windows, len(windows))
     numbers = np.linspace(0, len(windows) - 1, count).astype(int).tolist()
     sums = torch.zeros(2, config.validation_steps, device=training.worker.device)
@@ -193,34 +195,59 @@ class Journal:
             kept = [line for line in read_journal(path) if line["update"] <= done]
             path.write_text("".join(json.dumps(line) + "\n" for line in kept))
 
-    def write(self, record: Mapping[str, float]) -> None:
+    def write(self, record: Mapping[str, int | float]) -> None:
         if not self.silent:
             with self.path.open("a") as file:
                 file.write(json.dumps(dict(record)) + "\n")
 
 
-def read_journal(path: Path) -> list[dict[str, float]]:
+def read_journal(path: Path) -> list[dict[str, int | float]]:
     """The records of a journal; a line cut off by a kill is left out."""
     lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
-def _updates(
-    training: Training, store: "StateStore", done: int
-) -> Iterator[tuple[int, float]]:
-    """Every update after the first `done` ones, with its loss over the global batch."""
+def _check_resumed(resumed: "Checkpoint", run: Run, store: "StateStore") -> None:
+    """Refuse to go on with a model of another form, or on a store that it was not trained on."""
+    resumed.check(store)
+    if resumed.time_step != store.time_step:
+        raise DataError(
+            f"expected the time step of the checkpoint {resumed.folder}, {resumed.time_step}, got "
+            f"{store.time_step} in {store.url}; ingest again to match, or give the run another name"
+        )
+    wanted, found = run.model.model_dump(), resumed.run.model.model_dump()
+    if different := [key for key in wanted if wanted[key] != found[key]]:
+        key = different[0]
+        raise DataError(
+            f"expected the model of the checkpoint {resumed.folder}, model.{key} {found[key]}, got "
+            f"{wanted[key]}; give the run another name"
+        )
+
+
+def _windows(training: Training, store: "StateStore") -> "list[Windows]":
+    """The windows of every stage."""
     from forecast.data.windows import Windows
 
+    return [Windows(store, training.transform, s.rollout) for s in training.run.train.stages]
+
+
+def _updates(
+    training: Training, windows_of: "list[Windows]", done: int
+) -> Iterator[tuple[int, float]]:
+    """Every update after the first `done` ones, with its loss over the global batch."""
     first = 0
-    for number, stage in enumerate(training.run.train.stages):
+    for number, (stage, windows) in enumerate(
+        zip(training.run.train.stages, windows_of, strict=True)
+    ):
         if done < first + stage.updates:
-            windows = Windows(store, training.transform, stage.rollout)
             skipped = max(0, done - first)
             numbers = batch_numbers(
                 training.run.train.seed, number, len(windows), training.run.train.batch
             )
             batches = islice(numbers, skipped, stage.updates)
-            for update, (chosen, states) in enumerate(_prefetched(training, windows, batches), skipped):
+            for update, (chosen, states) in enumerate(
+                _prefetched(training, windows, batches, first + skipped), skipped
+            ):
                 for group in training.optimizer.param_groups:
                     group["lr"] = rate(stage, update) * group["factor"]
                 loss = _update(training, states)
@@ -231,13 +258,14 @@ def _updates(
 
 
 def _prefetched(
-    training: Training, windows: "Windows", batches: Iterator[list[int]]
+    training: Training, windows: "Windows", batches: Iterator[list[int]], first: int
 ) -> Iterator[tuple[list[int], "Tensor"]]:
     """Batches and this worker's states of them, each read while the one before is worked on."""
     with ThreadPoolExecutor(1) as reader:
         waiting = []
-        for batch in batches:
-            waiting.append((batch, reader.submit(windows.batch, training.worker.share(batch))))
+        for update, batch in enumerate(batches, first):
+            share = training.worker.share(batch)
+            waiting.append((batch, reader.submit(_read, training, windows, update, share)))
             if len(waiting) > 1:
                 chosen, states = waiting.pop(0)
                 yield chosen, states.result()
@@ -264,8 +292,25 @@ def _update(training: Training, states: "Tensor") -> float:
     return float(worker.total(loss.detach()))
 
 
+def _read(training: Training, windows: "Windows", update: int, numbers: list[int]) -> "Tensor":
+    """Windows (lead, vertex, batch, state) with white noise on their inputs.
+
+    Analyses hold none at two edge lengths, the model's own forecasts do, and what it has never
+    seen it would not damp. Drawn per update and window: any number of workers draws the same.
+    """
+    import torch
+
+    states, config = windows.batch(numbers), training.run.train
+    shape = (states.shape[1], states.shape[3])
+    for position, number in enumerate(numbers):
+        generator = np.random.default_rng([config.seed, update, number])
+        white = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
+        states[0, :, position] += config.noise * training.transform.relative_tendency * white
+    return states
+
+
 def _optimizer(model: "Forecaster", config: TrainConfig) -> "torch.optim.Optimizer":
-    """AdamW; phases and smoothings move `phase_rate` times faster and do not decay."""
+    """AdamW; phases, smoothings and relaxation move `phase_rate` times faster and do not decay."""
     import torch
 
     spectral = [p for name, p in model.named_parameters() if _is_spectral(name)]
@@ -278,7 +323,7 @@ def _optimizer(model: "Forecaster", config: TrainConfig) -> "torch.optim.Optimiz
 
 
 def _is_spectral(name: str) -> bool:
-    return name.rpartition(".")[2] in ("phase", "phase_raw", "smoothing_raw")
+    return name.rpartition(".")[2] in SPECTRAL
 
 
 def _refuse_loss(update: int, loss: float, windows: "Windows", chosen: list[int]) -> None:

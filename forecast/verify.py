@@ -48,16 +48,20 @@ class Verify(Settings):
     forecasts: str = Field(description="folder of forecasts, one per init_time")
     analyses: str = Field(description="store of the analyses that they are scored against")
     output: str = Field(description="JSON file of scores; climatology.npz is kept beside it")
-    climatology: str | None = Field(None, description="training store of the climatology")
+    climatology: str | None = Field(default=None, description="training store of the climatology")
     climatology_kind: Literal["mean", "harmonics"] | None = Field(
-        None, description="mean, or with two annual harmonics, which is the default from a year on"
+        default=None,
+        description="mean, or with two annual harmonics, which is the default from a year on",
     )
-    allow_overlap: bool = Field(False, description="score within the climatology's own period")
+    allow_overlap: bool = Field(
+        default=False, description="score within the climatology's own period"
+    )
     every_pair: bool = Field(
-        False, description="score each lead over all init_times that have it, not over common ones"
+        default=False,
+        description="score each lead over all init_times that have it, not over common ones",
     )
-    sums: str | None = Field(None, description=".npz file for the sums of each init_time")
-    model: str = Field("icocast", description="name of the model in the scores")
+    sums: str | None = Field(default=None, description=".npz file for the sums of each init_time")
+    model: str = Field(default="icocast", description="name of the model in the scores")
 
 
 def main() -> int:

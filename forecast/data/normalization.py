@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Float64, Shaped
 
-from forecast.conventions import WIND_PAIRS, Channel, DataError
+from forecast.conventions import WIND_PAIRS, Channel, DataError, time_text
 from forecast.data.store import StateStore
 
 FITTED_PAIRS = 400  # states a few days apart repeat each other: more change no factor by 1 %
@@ -68,7 +68,7 @@ def wind_positions(channels: Sequence[str]) -> tuple[tuple[int, int], ...]:
 
 
 def fit_normalization(store: StateStore) -> Normalization:
-    """The normalization of a training store, from at most `FITTED_PAIRS` consecutive pairs."""
+    """The normalization of a training store, from some `FITTED_PAIRS` consecutive pairs."""
     pairs = np.flatnonzero(np.diff(store.times) == store.time_step)
     if len(pairs) == 0:
         raise DataError(
@@ -83,6 +83,12 @@ def fit_normalization(store: StateStore) -> Normalization:
         first += now @ weights
         second += now**2 @ weights
         change += (later - now) ** 2 @ weights
+        if not np.isfinite(change).all():
+            name = store.channels[int(np.argmin(np.isfinite(change)))]
+            raise DataError(
+                f"expected finite states to fit to in {store.url}, got others in {name} at "
+                f"{time_text(store.times[index])} or the time step after; mend the source"
+            )
     return _normalization(store, first / len(chosen), second / len(chosen), change / len(chosen))
 
 
@@ -97,7 +103,9 @@ def _normalization(
         mean[[east, north]] = 0.0
         variance[[east, north]] = (second[east] + second[north]) / 2
         change[[east, north]] = (change[east] + change[north]) / 2
-    flat = [name for name, v in zip(store.channels, np.minimum(variance, change), strict=True) if v <= 0]
+    flat = [
+        name for name, v in zip(store.channels, np.minimum(variance, change), strict=True) if v <= 0
+    ]
     if flat:
         raise DataError(f"expected fields that vary in {store.url}, got constant {', '.join(flat)}")
     return Normalization(
@@ -112,16 +120,14 @@ def _normalization(
 def east_north(
     latitude: Float[np.ndarray, " vertex"], longitude: Float[np.ndarray, " vertex"]
 ) -> Float64[np.ndarray, "2 3 vertex"]:
-    """Unit vectors towards east and north in Cartesian components; at a pole along the longitude."""
+    """Unit vectors to the east and the north, Cartesian; at a pole those of its longitude."""
     phi, lam = np.deg2rad(latitude), np.deg2rad(longitude)
     east = np.stack([-np.sin(lam), np.cos(lam), np.zeros_like(lam)])
     north = np.stack([-np.sin(phi) * np.cos(lam), -np.sin(phi) * np.sin(lam), np.cos(phi)])
     return np.stack([east, north])
 
 
-def static_features(
-    store: StateStore, names: Sequence[str]
-) -> Shaped[np.ndarray, "vertex static"]:
+def static_features(store: StateStore, names: Sequence[str]) -> Shaped[np.ndarray, "vertex static"]:
     """Constant inputs in float32: position on the unit sphere, then the statics in `names`.
 
     Land as a fraction, orography in kilometres of geopotential height.

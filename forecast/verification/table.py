@@ -42,10 +42,10 @@ def print_table(records: Sequence[Record], console: Console | None = None) -> No
 
 
 def table_leads(records: Sequence[Record]) -> list[float]:
-    """24, 72, 120 and 240 h as far as they were verified; if none was, up to four that were."""
+    """24, 72, 120 and 240 h as far as they were verified; else up to four that were."""
     verified = sorted({float(r["lead_hours"] or 0) for r in records})
     usual = [lead for lead in LEADS if lead in verified]
-    return usual or verified[:: max(1, -(-len(verified) // 4))]
+    return usual if len(usual) > 1 else verified[:: max(1, -(-len(verified) // 4))]
 
 
 def _shown(errors: Sequence[Record]) -> list[tuple[str, int | None]]:

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import xarray as xr
-from meshes.remap import LatLonGrid
 
 from forecast.conventions import DataError
 from forecast.verification.baselines import (
@@ -11,6 +10,7 @@ from forecast.verification.baselines import (
     persistence_scores,
 )
 from forecast.verification.statistics import Key, WeightedSum
+from meshes.remap import LatLonGrid
 
 DAY = np.timedelta64(24, "h")
 
