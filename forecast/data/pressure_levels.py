@@ -18,8 +18,9 @@ def channels_at(
 ) -> Float32[np.ndarray, "time channel point"]:
     """`CHANNELS` of packed states.
 
-    Linear in ln p between layers, and below the lowest one; geopotential is hydrostatic from the
-    layer above.
+    Linear in ln p between layers, and below the lowest one. Geopotential is hydrostatic for that
+    temperature and meets the model's own at both layers: from the layer above alone it jumps where
+    a level crosses a layer, as 250 hPa does with p_s = 1000 hPa, by 1600 m2 s-2.
     """
     K, times = model.layers, len(states)
     flat = states[:, : 3 * K].reshape(times, 3, K, -1).swapaxes(0, 1).reshape(3, times * K, -1)
@@ -36,7 +37,11 @@ def channels_at(
         x = _Between(model.sigma, float(np.log(100 * level)) - log_surface)
         above, warm = x.take(temperature, 0), x.linear(temperature, x.weight)
         thickness = 0.5 * R_DRY * (above + warm) * x.distance
-        by_variable[:, 0, number] = x.take(geopotential, 0) - thickness
+        layer = 0.5 * R_DRY * (above + x.take(temperature, 1)) * x.span
+        mismatch = x.take(geopotential, 1) - x.take(geopotential, 0) + layer
+        by_variable[:, 0, number] = (
+            x.take(geopotential, 0) - thickness + np.minimum(x.weight, 1) * mismatch
+        )
         by_variable[:, 1, number] = warm
         by_variable[:, 2, number] = x.linear(u, np.minimum(x.weight, _WIND_WEIGHT_CAP))
         by_variable[:, 3, number] = x.linear(v, np.minimum(x.weight, _WIND_WEIGHT_CAP))
@@ -54,7 +59,8 @@ class _Between:
         above = np.searchsorted(log_layers, log_sigma).astype(np.intp) - 1
         self._above: Int[np.ndarray, "time point"] = np.clip(above, 0, len(sigma) - 2)
         self.distance = (log_sigma - log_layers[self._above]).astype(log_sigma.dtype)
-        self.weight = (self.distance / np.diff(log_layers)[self._above]).astype(log_sigma.dtype)
+        self.span = np.diff(log_layers)[self._above].astype(log_sigma.dtype)
+        self.weight = self.distance / self.span
 
     def take(
         self, layers: Float[np.ndarray, "time layer point"], below: int
