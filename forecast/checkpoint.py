@@ -129,7 +129,7 @@ def open_checkpoint(folder: Path) -> Checkpoint:
 
 
 def _described(folder: Path, found: dict[str, Any]) -> Checkpoint:
-    normalization = {
+    normalization: dict[str, Any] = {
         key: np.array(value) if key in ("mean", "spread", "tendency_spread") else tuple(value)
         for key, value in found["normalization"].items()
     }

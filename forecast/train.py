@@ -327,7 +327,7 @@ def _is_spectral(name: str) -> bool:
 
 
 def _refuse_loss(update: int, loss: float, windows: "Windows", chosen: list[int]) -> None:
-    times = ", ".join(time_text(windows.store.times[windows.starts[n]]) for n in chosen)
+    times = ", ".join(time_text(windows.store.times[int(windows.starts[n])]) for n in chosen)
     raise DataError(
         f"expected a finite loss, got {loss} at update {update} on the states of {times}; the last "
         "checkpoint is kept: lower the rate, or look at these states"

@@ -87,7 +87,7 @@ def fit_normalization(store: StateStore) -> Normalization:
             name = store.channels[int(np.argmin(np.isfinite(change)))]
             raise DataError(
                 f"expected finite states to fit to in {store.url}, got others in {name} at "
-                f"{time_text(store.times[index])} or the time step after; mend the source"
+                f"{time_text(store.times[int(index)])} or the time step after; mend the source"
             )
     return _normalization(store, first / len(chosen), second / len(chosen), change / len(chosen))
 

@@ -1,0 +1,263 @@
+"""Training learns, stops for bad data, and goes on from any kill as if nothing had happened."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from forecast.checkpoint import Checkpoint, latest_checkpoint, open_checkpoint
+from forecast.config import Run, Stage
+from forecast.conventions import DataError
+from forecast.data.splits import check_splits
+from forecast.distributed import Worker
+from forecast.train import batch_numbers, main, rate, read_journal, total_updates, train
+from meshes.icosphere import icosphere
+from tests.tiny_run import START, STEP, tiny_run, train_share, waves, write_store
+
+ALONE = (
+    "import sys; from forecast.config import Run; from forecast.distributed import Worker; "
+    "from forecast.train import train; train(Worker(), Run.model_validate_json(sys.argv[1]))"
+)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Run:
+    """A run trained in one go; not to be changed."""
+    run = tiny_run(tmp_path_factory.mktemp("trained"))
+    train(Worker(), run)
+    return run
+
+
+def losses(run: Run) -> dict[float, float]:
+    return {
+        line["update"]: line["loss"]
+        for line in read_journal(run.folder / "training.jsonl")
+        if "valid_error" not in line
+    }
+
+
+def final_weights(run: Run) -> dict[str, torch.Tensor]:
+    return open_checkpoint(run.folder / "checkpoints" / "update_000026").weights()
+
+
+def latest(run: Run) -> Checkpoint:
+    found = latest_checkpoint(run.folder / "checkpoints")
+    assert found is not None
+    return found
+
+
+def copy_of(trained: Run, root: Path, *, updates: int) -> Run:
+    """The run as it would be, had it been stopped between its checkpoints."""
+    run = trained.model_copy(update={"root": str(root)})
+    shutil.copytree(trained.folder, run.folder)
+    for folder in (run.folder / "checkpoints").iterdir():
+        if int(folder.name.removeprefix("update_")) > updates:
+            shutil.rmtree(folder)
+    return run
+
+
+def assert_same(run: Run, other: Run) -> None:
+    assert losses(run) == losses(other)
+    theirs = final_weights(other)
+    for name, weight in final_weights(run).items():
+        assert torch.equal(weight, theirs[name]), name
+
+
+def test_loss_falls_from_persistence(trained):
+    history = losses(trained)
+    assert list(history) == list(range(1, 27))
+    # an untrained model is persistence, whose error is the unit of the loss
+    assert history[1] == pytest.approx(1, abs=0.3)
+    assert np.mean([history[update] for update in range(17, 21)]) < 0.75 * history[1]
+    error = latest(trained).metrics["valid_error"]
+    assert error < 0.9
+
+
+def test_checkpoints_are_where_the_validation_is(trained):
+    names = sorted(path.name for path in (trained.folder / "checkpoints").iterdir())
+    assert names == ["update_000008", "update_000016", "update_000024", "update_000026"]
+    judged = [line for line in read_journal(trained.folder / "training.jsonl") if len(line) == 3]
+    assert [line["update"] for line in judged] == [8, 16, 24, 26]
+    assert total_updates(trained.train) == 26
+
+
+def test_every_window_once_per_epoch():
+    batches = list(islice(batch_numbers(0, 1, count=10, batch=4), 10))
+    numbers = [number for batch in batches for number in batch]
+    epochs = [numbers[first : first + 10] for first in range(0, 40, 10)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+    assert batches == list(islice(batch_numbers(0, 1, count=10, batch=4), 10))
+    assert batches != list(islice(batch_numbers(0, 2, count=10, batch=4), 10))
+    assert batches != list(islice(batch_numbers(1, 1, count=10, batch=4), 10))
+
+
+def test_a_batch_may_be_larger_than_an_epoch():
+    (batch,) = islice(batch_numbers(0, 0, count=3, batch=7), 1)
+    assert sorted(Counter(batch).values()) == [2, 2, 3]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3, 5])
+def test_workers_share_a_batch_without_loss_or_repetition(world):
+    batch = [7, 3, 5, 1]
+    shares = [Worker(rank=rank, world=world).share(batch) for rank in range(world)]
+    assert sorted(number for share in shares for number in share) == [1, 3, 5, 7]
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+@pytest.mark.parametrize("updates", [1, 4, 40, 1000])
+def test_rate_rises_then_falls_to_zero(updates):
+    stage = Stage(updates=updates, rollout=1, rate=2e-3)
+    rates = [rate(stage, update) for update in range(updates + 1)]
+    peak = int(np.argmax(rates))
+    assert peak == min(50, updates // 5)
+    assert rates[peak] == pytest.approx(2e-3)
+    assert (np.diff(rates[: peak + 1]) > 0).all()
+    assert (np.diff(rates[peak:]) < 0).all()
+    assert rates[0] > 0
+    assert rates[-1] == pytest.approx(0, abs=1e-18)
+
+
+@pytest.mark.parametrize("updates", [8, 24])
+def test_resume_is_exact(trained, tmp_path, updates):
+    run = copy_of(trained, tmp_path, updates=updates)
+    train(Worker(), run)
+    assert_same(run, trained)
+
+
+def test_finished_run_is_left_alone(trained, tmp_path):
+    run = copy_of(trained, tmp_path, updates=26)
+    before = {path: path.stat().st_mtime_ns for path in (run.folder / "checkpoints").rglob("*")}
+    train(Worker(), run)
+    assert_same(run, trained)
+    assert before == {path: path.stat().st_mtime_ns for path in before}
+
+
+def test_killed_run_goes_on_exactly(trained, tmp_path):
+    run = tiny_run(tmp_path)
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen(
+        [sys.executable, "-c", ALONE, run.model_dump_json()], env=environment
+    )
+    try:
+        while process.poll() is None and max(losses(run), default=0) < 11:
+            time.sleep(0.005)
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert 11 <= max(losses(run)) < 26
+    train(Worker(), run)
+    assert_same(run, trained)
+
+
+def test_two_workers_find_what_one_finds(trained, tmp_path):
+    """Batches of 3 windows: the two shares differ in size."""
+    run = tiny_run(tmp_path)
+    context = get_context("spawn")
+    arguments = (2, str(tmp_path / "meeting"), run.model_dump_json())
+    workers = [context.Process(target=train_share, args=(rank, *arguments)) for rank in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert list(losses(run)) == list(losses(trained))
+    np.testing.assert_allclose(
+        list(losses(run).values()), list(losses(trained).values()), rtol=1e-5
+    )
+    errors, theirs = (latest(each).metrics["valid_error"] for each in (run, trained))
+    assert errors == pytest.approx(theirs, rel=1e-5)
+
+
+def test_nan_stops_and_names_the_times(trained, tmp_path):
+    run = copy_of(trained, tmp_path, updates=16)
+    states = waves(24, seed=0)
+    states[5, 1, 7] = np.nan
+    shutil.rmtree(run.folder / "train.zarr")
+    write_store(run.folder / "train.zarr", states)
+    with pytest.raises(DataError, match=r"finite loss, got nan at update (17|18|19|20|21|22)") as e:
+        train(Worker(), run)
+    assert "2001-01-02T06" in str(e.value) or "2001-01-02T00" in str(e.value)
+    assert "\n" not in str(e.value)
+    assert latest(run).update == 16
+    assert all(torch.isfinite(weight).all() for weight in latest(run).weights().values())
+
+
+def test_nothing_is_fitted_to_nan(tmp_path):
+    run = tiny_run(tmp_path)
+    states = waves(24, seed=0)
+    states[5, 1, 7] = np.nan
+    shutil.rmtree(run.folder / "train.zarr")
+    write_store(run.folder / "train.zarr", states)
+    with pytest.raises(DataError, match=r"got others in u_component_of_wind_500 at 2001-01-02T00"):
+        train(Worker(), run)
+
+
+def test_store_that_fails_its_audit_is_refused_unless_accepted(tmp_path):
+    run = tiny_run(tmp_path)
+    check_splits(run)
+    shutil.rmtree(run.folder / "train.zarr")
+    times = np.delete(START + np.arange(25) * STEP, 6)
+    write_store(run.folder / "train.zarr", waves(24, seed=0), times=times)
+    with pytest.raises(DataError, match=r"1 finding.*missing_time: 2001-01-02T12.*data\.accept"):
+        check_splits(run)
+    accepting = run.data.model_copy(update={"accept": ("missing_time",)})
+    check_splits(run.model_copy(update={"data": accepting}))
+    unknown = run.data.model_copy(update={"accept": ("gaps",)})
+    with pytest.raises(DataError, match=r"audit kinds among .*, got \{'gaps'\}"):
+        check_splits(run.model_copy(update={"data": unknown}))
+
+
+@pytest.mark.parametrize(("split", "lengths"), [("train", (3, 12)), ("valid", (24, 4))])
+def test_split_too_short_is_refused_before_the_first_update(tmp_path, split, lengths):
+    run = tiny_run(tmp_path)
+    for name, length in zip(("train", "valid"), lengths, strict=True):
+        shutil.rmtree(run.folder / f"{name}.zarr")
+        write_store(run.folder / f"{name}.zarr", waves(length, seed=0))
+    with pytest.raises(DataError, match=rf"consecutive states 6 h apart in .*{split}\.zarr"):
+        train(Worker(), run)
+    assert losses(run) == {}
+
+
+def test_resume_refuses_another_model_mesh_or_time_step(trained, tmp_path):
+    run = copy_of(trained, tmp_path, updates=8)
+    wider = run.model.model_copy(update={"channels": 18})
+    with pytest.raises(DataError, match=r"model\.channels 16, got 18; give the run another name"):
+        train(Worker(), run.model_copy(update={"model": wider}))
+    shutil.rmtree(run.folder / "train.zarr")
+    times = START + 2 * np.arange(24) * STEP
+    write_store(run.folder / "train.zarr", waves(24, seed=0), times=times, time_step=2 * STEP)
+    with pytest.raises(DataError, match=r"expected the time step .* 21600 seconds, got 43200 s"):
+        train(Worker(), run)
+    shutil.rmtree(run.folder / "train.zarr")
+    write_store(run.folder / "train.zarr", waves(24, 0, refinement=1), mesh=icosphere(1))
+    with pytest.raises(DataError, match="expected the mesh of the checkpoint"):
+        train(Worker(), run)
+
+
+def test_journal_leaves_out_a_line_cut_off(tmp_path):
+    path = tmp_path / "training.jsonl"
+    assert read_journal(path) == []
+    path.write_text('{"update": 1, "loss": 1.0}\n{"update": 2, "lo')
+    assert read_journal(path) == [{"update": 1, "loss": 1.0}]
+
+
+def test_misspelt_key_stops_the_verb(tmp_path, capsys, monkeypatch):
+    config = Path(__file__).parents[1] / "jobs" / "configs" / "demo.toml"
+    text = config.read_text()
+    (tmp_path / "run.toml").write_text(text.replace("weight_decay", "weigth_decay"))
+    monkeypatch.setattr(sys, "argv", ["train", "--config", str(tmp_path / "run.toml")])
+    assert main() == 2
+    message = capsys.readouterr().err
+    assert "train.weigth_decay: Extra inputs are not permitted" in message
+    assert message.count("\n") == 1
