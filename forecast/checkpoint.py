@@ -66,6 +66,32 @@ class Checkpoint:
                     f"{_text(found)} in {store.url}; ingest again to match, or train on this store"
                 )
 
+    def check_resume(self, run: Run, store: StateStore) -> None:
+        """Refuse to go on as another model, by another curriculum or at another time step.
+
+        Stages may be added at the end, and workers change.
+        """
+        self.check(store)
+        stages = len(self.run.train.stages)
+        before, now = _fixed(self.run, stages), _fixed(run, stages)
+        before["time step"], now["time step"] = self.time_step, store.time_step
+        if different := [key for key in now if now[key] != before[key]]:
+            key = different[0]
+            raise DataError(
+                f"expected the {key} of the checkpoint {self.folder}, {before[key]}, got "
+                f"{now[key]}; give the run another name, or delete its checkpoints"
+            )
+
+
+def _fixed(run: Run, stages: int) -> dict[str, Any]:
+    """What a resumed run may not change, by its name in the configuration."""
+    free = ("workers", "gpu", "validate_every", "validation_windows", "validation_steps")
+    fixed = {f"model.{key}": value for key, value in run.model.model_dump().items()}
+    for key, value in run.train.model_dump().items():
+        if key not in free:
+            fixed[f"train.{key}"] = value[:stages] if key == "stages" else value
+    return fixed
+
 
 def _text(value: str | tuple[str, ...]) -> str:
     return value if isinstance(value, str) else ", ".join(value)

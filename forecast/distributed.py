@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -87,7 +88,6 @@ def train_on_ray(
         )
         function(worker, run)
 
-    _connect()
     trainer = TorchTrainer(
         start,
         scaling_config=ScalingConfig(num_workers=workers, use_gpu=gpu),
@@ -98,10 +98,11 @@ def train_on_ray(
             failure_config=FailureConfig(max_failures=2),
         ),
     )
-    try:
-        trainer.fit()
-    except WorkerGroupError as error:
-        raise _reason(error, error.worker_failures.values()) from None
+    with _cluster():
+        try:
+            trainer.fit()
+        except WorkerGroupError as error:
+            raise _reason(error, error.worker_failures.values()) from None
 
 
 def ray_tasks(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
@@ -109,15 +110,15 @@ def ray_tasks(function: Callable[[Item], Result], items: Iterable[Item]) -> Iter
     import ray
     from ray.exceptions import RayTaskError
 
-    _connect()
-    remote = ray.remote(function)
-    pending = [remote.remote(item) for item in items]
-    try:
-        while pending:
-            done, pending = ray.wait(pending)
-            yield from ray.get(done)
-    except RayTaskError as error:
-        raise _reason(error, [error.cause]) from None
+    with _cluster():
+        remote = ray.remote(function)
+        pending = [remote.remote(item) for item in items]
+        try:
+            while pending:
+                done, pending = ray.wait(pending)
+                yield from ray.get(done)
+        except RayTaskError as error:
+            raise _reason(error, [error.cause]) from None
 
 
 def _reason(error: Exception, causes: Iterable[object]) -> Exception:
@@ -154,22 +155,28 @@ _RAY_TRAIN_SETTINGS = {
 }
 
 
-def _connect() -> None:
-    """Join the cluster that the environment names, or start one here and now.
+@contextmanager
+def _cluster() -> Iterator[None]:
+    """The cluster that the environment names, or one on this machine that ends with the block.
 
     Never a cluster that another person's `ray.init` left a note of: its address would be found.
     """
     import ray
 
     if ray.is_initialized():
-        return
-    if on_cluster():
+        yield
+    elif on_cluster():
         ray.init(logging_level=logging.WARNING)
-        return
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level=logging.ERROR,
-        object_store_memory=256 * 2**20,
-    )
+        yield
+    else:
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=256 * 2**20,
+        )
+        try:
+            yield
+        finally:
+            ray.shutdown()

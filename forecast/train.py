@@ -4,27 +4,26 @@ python -m forecast.train --config jobs/configs/demo.toml
 python -m forecast.train --config jobs/configs/demo.toml --train.workers 0
 """
 
-import json
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecast.config import Run, Stage, TrainConfig, run_verb
+from forecast.config import Run, TrainConfig, run_verb
 from forecast.conventions import DataError, time_text
+from forecast.curriculum import batch_numbers, rate, total_updates
+from forecast.journal import Journal
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from forecast.checkpoint import Checkpoint
     from forecast.data.normalization import Normalization
     from forecast.data.store import StateStore
     from forecast.data.windows import StateTransform, Windows
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from forecast.model.operator import MeshOperator
 
 SPECTRAL = ("phase", "phase_raw", "smoothing_raw", "share")
-WARM_UP = 50  # updates over which the rate of a stage rises
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +65,7 @@ def train(worker: "Worker", run: Run) -> None:
     store, valid = (open_store(str(run.folder / f"{split}.zarr")) for split in ("train", "valid"))
     resumed = latest_checkpoint(folder)
     if resumed:
-        _check_resumed(resumed, run, store)
+        resumed.check_resume(run, store)
     normalization = resumed.normalization if resumed else fit_normalization(store)
     training = set_up(worker, run, store, normalization)
     if resumed:
@@ -96,11 +94,6 @@ def train(worker: "Worker", run: Run) -> None:
             )
         journal.write({"update": update, **metrics})
         worker.report(metrics)
-
-
-def total_updates(config: TrainConfig) -> int:
-    """Updates of the whole curriculum."""
-    return sum(stage.updates for stage in config.stages)
 
 
 def set_up(
@@ -161,67 +154,6 @@ def validation_error(training: Training, windows: "Windows") -> float:
                     )
     model, persistence = training.worker.total(sums)
     return float((model / persistence).sqrt().mean())
-
-
-def batch_numbers(seed: int, stage: int, count: int, batch: int) -> Iterator[list[int]]:
-    """Global batches without end: every window once per epoch, in an order drawn per epoch.
-
-    The order depends on nothing else, so any number of workers, or a resumed run, sees the same.
-    """
-    epoch, waiting = 0, list[int]()
-    while True:
-        while len(waiting) < batch:
-            order = np.random.default_rng([seed, stage, epoch]).permutation(count)
-            waiting, epoch = waiting + order.tolist(), epoch + 1
-        yield waiting[:batch]
-        waiting = waiting[batch:]
-
-
-def rate(stage: Stage, update: int) -> float:
-    """The learning rate at an update of a stage: a short rise, then a cosine down to zero."""
-    rise = min(WARM_UP, stage.updates // 5)
-    if update < rise:
-        return stage.rate * (update + 1) / (rise + 1)
-    return stage.rate * 0.5 * (1 + math.cos(math.pi * (update - rise) / (stage.updates - rise)))
-
-
-class Journal:
-    """The run's metrics, one JSON line each; what a killed run wrote past `done` is dropped."""
-
-    def __init__(self, path: Path, done: int, *, silent: bool) -> None:
-        self.path, self.silent = path, silent
-        if not silent:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            kept = [line for line in read_journal(path) if line["update"] <= done]
-            path.write_text("".join(json.dumps(line) + "\n" for line in kept))
-
-    def write(self, record: Mapping[str, int | float]) -> None:
-        if not self.silent:
-            with self.path.open("a") as file:
-                file.write(json.dumps(dict(record)) + "\n")
-
-
-def read_journal(path: Path) -> list[dict[str, int | float]]:
-    """The records of a journal; a line cut off by a kill is left out."""
-    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
-    return [json.loads(line) for line in lines if line.endswith("\n")]
-
-
-def _check_resumed(resumed: "Checkpoint", run: Run, store: "StateStore") -> None:
-    """Refuse to go on with a model of another form, or on a store that it was not trained on."""
-    resumed.check(store)
-    if resumed.time_step != store.time_step:
-        raise DataError(
-            f"expected the time step of the checkpoint {resumed.folder}, {resumed.time_step}, got "
-            f"{store.time_step} in {store.url}; ingest again to match, or give the run another name"
-        )
-    wanted, found = run.model.model_dump(), resumed.run.model.model_dump()
-    if different := [key for key in wanted if wanted[key] != found[key]]:
-        key = different[0]
-        raise DataError(
-            f"expected the model of the checkpoint {resumed.folder}, model.{key} {found[key]}, got "
-            f"{wanted[key]}; give the run another name"
-        )
 
 
 def _windows(training: Training, store: "StateStore") -> "list[Windows]":
@@ -335,18 +267,25 @@ def _refuse_loss(update: int, loss: float, windows: "Windows", chosen: list[int]
 
 
 def start(run: Run) -> None:
-    """Make the stores of the run where they are missing, then train here or on Ray.
+    """Make the stores of the run where they are missing, then train, here or on Ray, what is left.
 
     Refuses stores whose audit has findings that `data.accept` does not name.
     """
     # not the `train` of this module: run as a script it is __main__'s, unknown to other processes
+    from forecast.checkpoint import latest_checkpoint
     from forecast.data.ingestion import processes
-    from forecast.data.splits import check_splits, prepare_splits
+    from forecast.data.splits import check_splits, prepare_splits, split_url
+    from forecast.data.store import open_store
     from forecast.distributed import Worker, on_cluster, ray_tasks, train_on_ray
     from forecast.train import train
 
     prepare_splits(run, map_tasks=ray_tasks if on_cluster() else processes(os.cpu_count() or 1))
     check_splits(run)
+    latest = latest_checkpoint(run.folder / "checkpoints")
+    if latest:
+        latest.check_resume(run, open_store(split_url(run, "train")))
+    if latest and latest.update >= total_updates(run.train):
+        return
     if run.train.workers == 0:
         train(Worker(), run)
     else:

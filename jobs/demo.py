@@ -4,13 +4,15 @@ Simulate, ingest, audit, train, forecast, verify, draw, report. What is there al
 an interrupted run goes on where it stopped. `--config FILE` takes another run through the stages.
 """
 
+import json
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event, Thread
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +20,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from forecast.config import Run, run_verb
-
-if TYPE_CHECKING:
-    from forecast.verification.scores import Record
+from forecast.conventions import DataError
 
 CONFIG = Path(__file__).parent / "configs" / "demo.toml"
 Advance = Callable[[int, int], None]
@@ -34,32 +34,24 @@ def demo(run: Run) -> None:
     run = run.model_copy(update={"root": str(durable(run.root))})
     console = Console()
     with _bars(console) as bars:
-        with _stage(bars, "simulate") as advance:
-            _simulate(run, advance)
-        with _stage(bars, "ingest and audit") as advance:
-            _ingest(run, advance)
-        with _stage(bars, "train") as advance:
-            _train(run, advance)
-        with _stage(bars, "forecast") as advance:
-            _predict(run, advance)
-        with _stage(bars, "verify"):
-            records = _verify(run)
-        with _stage(bars, "maps") as advance:
-            _draw(run, advance)
-        with _stage(bars, "report"):
-            report = _report(run)
-    print_table(records, console)
-    console.print(f"report: {report}", soft_wrap=True)
+        for name, stage in STAGES.items():
+            with _stage(bars, name) as advance:
+                stage(run, advance)
+    print_table(json.loads((run.folder / "scores.json").read_text()), console)
+    console.print(f"report: {run.folder / 'report.html'}", soft_wrap=True)
 
 
 def init_times(run: Run, times: NDArray[np.datetime64]) -> list[np.datetime64]:
     """Those that the run names, or every `every`-th analysis that `steps` more follow."""
     named = np.array([t.replace(tzinfo=None) for t in run.forecast.init_times], "datetime64[s]")
-    return (
-        list(named)
-        if len(named)
-        else list(times[: len(times) - run.forecast.steps : run.forecast.every])
-    )
+    if len(named):
+        return list(named)
+    if len(times) <= run.forecast.steps:
+        raise DataError(
+            f"expected more than forecast.steps = {run.forecast.steps} analyses in the test split, "
+            f"got {len(times)}; name forecast.init_times, or test on a longer period"
+        )
+    return list(times[: len(times) - run.forecast.steps : run.forecast.every])
 
 
 def climatology_url(run: Run) -> str | None:
@@ -87,44 +79,49 @@ def _ingest(run: Run, advance: Advance) -> None:
 
 
 def _train(run: Run, advance: Advance) -> None:
-    """Train unless the last update is done; the bar follows the workers' journal."""
-    from forecast.checkpoint import latest_checkpoint
-    from forecast.train import read_journal, start, total_updates
+    """The bar follows the workers' journal."""
+    from forecast.curriculum import total_updates
+    from forecast.journal import read_journal
+    from forecast.train import start
 
     journal, updates = run.folder / "training.jsonl", total_updates(run.train)
 
     def look() -> None:
         advance(max((int(line["update"]) for line in read_journal(journal)), default=0), updates)
 
-    latest = latest_checkpoint(run.folder / "checkpoints")
-    if latest is None or latest.update < updates:
-        with _watched(look):
-            start(run)
+    with _watched(look):
+        start(run)
+    look()
 
 
 def _predict(run: Run, advance: Advance) -> None:
+    """Forecasts of the test split by the best checkpoint; those of another run of it go."""
     from forecast.checkpoint import best_checkpoint
     from forecast.data.splits import split_url
-    from forecast.data.store import open_store
+    from forecast.data.store import list_forecasts, open_store
     from forecast.predict import predict
 
-    store = open_store(split_url(run, "test"))
-    predict(
+    store, folder = open_store(split_url(run, "test")), str(run.folder / "forecasts")
+    urls = predict(
         best_checkpoint(run.folder / "checkpoints"),
         store,
         init_times(run, store.times),
         steps=run.forecast.steps,
-        output=str(run.folder / "forecasts"),
+        output=folder,
         batch=8,
         progress=advance,
     )
+    for url in set(list_forecasts(folder)) - set(urls):
+        shutil.rmtree(url)
 
 
-def _verify(run: Run) -> "list[Record]":
+def _verify(run: Run, advance: Advance) -> None:
     from forecast.data.splits import split_url
     from forecast.verify import Verify, verify
 
-    return verify(
+    if _newer(run.folder / "scores.json", _forecasts(run)):
+        return
+    verify(
         Verify(
             forecasts=str(run.folder / "forecasts"),
             analyses=split_url(run, "test"),
@@ -137,15 +134,17 @@ def _verify(run: Run) -> "list[Record]":
 def _draw(run: Run, advance: Advance) -> None:
     """The maps of the forecast in the middle of the verified period."""
     from forecast.data.splits import split_url
-    from forecast.data.store import list_forecasts
     from forecast.maps import Maps, draw_maps
 
-    forecasts = list_forecasts(str(run.folder / "forecasts"))
+    forecasts, index = _forecasts(run), run.folder / "maps" / "maps.json"
+    middle = forecasts[len(forecasts) // 2]
+    if _newer(index, [middle]) and _drawn(index) == set(run.report.map_leads):
+        return
     draw_maps(
         Maps(
-            forecast=forecasts[len(forecasts) // 2],
+            forecast=str(middle),
             leads=run.report.map_leads,
-            output=str(run.folder / "maps"),
+            output=str(index.parent),
             analyses=split_url(run, "test"),
             climatology=climatology_url(run),
         ),
@@ -153,18 +152,46 @@ def _draw(run: Run, advance: Advance) -> None:
     )
 
 
-def _report(run: Run) -> Path:
+def _write_report(run: Run, advance: Advance) -> None:
     from forecast.report import Report, write_report
 
-    report = run.folder / "report.html"
     write_report(
         Report(
             scores=str(run.folder / "scores.json"),
             maps=str(run.folder / "maps"),
-            output=str(report),
+            output=str(run.folder / "report.html"),
         )
     )
-    return report
+
+
+STAGES: dict[str, Callable[[Run, Advance], None]] = {
+    "simulate": _simulate,
+    "ingest and audit": _ingest,
+    "train": _train,
+    "forecast": _predict,
+    "verify": _verify,
+    "maps": _draw,
+    "report": _write_report,
+}
+
+
+def _forecasts(run: Run) -> list[Path]:
+    from forecast.data.store import list_forecasts
+
+    return [Path(url) for url in list_forecasts(str(run.folder / "forecasts"))]
+
+
+def _newer(product: Path, forecasts: Sequence[Path]) -> bool:
+    """Whether a product was made after all of these forecasts were published."""
+    if not product.exists():
+        return False
+    made = product.stat().st_mtime_ns
+    return all((forecast / "zarr.json").stat().st_mtime_ns < made for forecast in forecasts)
+
+
+def _drawn(index: Path) -> set[int]:
+    """The lead times (h) that a folder of maps holds."""
+    return {round(entry["lead_hours"]) for entry in json.loads(index.read_text())["maps"]}
 
 
 def _cores() -> int:
@@ -178,15 +205,19 @@ def _bars(console: Console) -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=console,
+        transient=not console.is_terminal,
     )
 
 
 @contextmanager
 def _stage(bars: Progress, name: str) -> Iterator[Advance]:
-    """A bar of its own while the stage runs, full when it ends."""
+    """A bar of its own while the stage runs; where there is no terminal, a line when it ends."""
     task = bars.add_task(name, total=1)
+    started = time.monotonic()
     yield lambda done, total: bars.update(task, completed=done, total=max(total, 1))
     bars.update(task, completed=bars.tasks[task].total)
+    if not bars.console.is_terminal:
+        bars.console.print(f"{name}: {time.monotonic() - started:.0f} s")
 
 
 @contextmanager

@@ -14,7 +14,13 @@ LAYERS = (
     {"forecast.config"},
     {"forecast.data"},
     {"forecast.model", "forecast.verification"},
-    {"forecast.distributed", "forecast.checkpoint", "forecast.drawing"},
+    {
+        "forecast.distributed",
+        "forecast.checkpoint",
+        "forecast.curriculum",
+        "forecast.journal",
+        "forecast.drawing",
+    },
     {
         "forecast.ingest",
         "forecast.train",

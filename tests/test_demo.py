@@ -15,7 +15,7 @@ import pytest
 
 from forecast.config import Run
 from forecast.data.store import list_forecasts, open_store
-from forecast.train import read_journal
+from forecast.journal import read_journal
 from jobs.demo import CONFIG, demo, init_times
 from tests.tiny_run import ROOT, configuration
 

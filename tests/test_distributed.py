@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from forecast.distributed import Worker, durable, on_cluster
-from forecast.train import read_journal, train
+from forecast.journal import read_journal
+from forecast.train import train
 from tests.tiny_run import ROOT, tiny_run
 
 

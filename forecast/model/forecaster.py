@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from forecast.config import ModelConfig
+from forecast.conventions import DataError
 from forecast.model.operator import MeshOperator
 from forecast.model.propagator import LowDegreeBranch, Propagator, Relaxation
 from forecast.model.transport import GradientProducts
@@ -17,6 +18,9 @@ class Forecaster(nn.Module):
     an untrained forecaster predicts no change: persistence.
     """
 
+    spread: Tensor
+    pad: Tensor
+
     def __init__(
         self,
         config: ModelConfig,
@@ -28,8 +32,8 @@ class Forecaster(nn.Module):
         super().__init__()
         channels, states = config.channels, len(spread)
         if channels < states:
-            raise ValueError(
-                f"expected at least as many channels as the state has, {states}, got {channels}"
+            raise DataError(
+                f"expected model.channels of at least {states}, what the state has, got {channels}"
             )
         self.register_buffer("spread", spread)
         self.register_buffer("pad", _random_isometry(states, channels, generator))
@@ -39,8 +43,8 @@ class Forecaster(nn.Module):
         )
         self.relaxation = Relaxation(states)
         self.decoder = _perceptron(channels + states + statics, channels, states)
-        nn.init.zeros_(self.decoder[-1].weight)
-        nn.init.zeros_(self.decoder[-1].bias)
+        for parameter in self.decoder[-1].parameters():
+            nn.init.zeros_(parameter)
 
     def forward(
         self,

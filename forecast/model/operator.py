@@ -106,7 +106,9 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # decorated
+        ctx, *gradients: Tensor
+    ) -> tuple[Tensor, None]:
         (g,) = gradients
         flat = g.reshape(3 * len(g), -1)
         return ctx.operator.gradient_columns.product(flat).view(len(g), *g.shape[2:]), None

@@ -177,7 +177,9 @@ class _Filter(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # decorated
+        ctx, *gradients: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, None, None]:
         (g,) = gradients
         y, phase, smoothing = ctx.saved_tensors
         along = ctx.operator.apply(y)
@@ -201,7 +203,9 @@ class _Roughness(torch.autograd.Function):
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(  # pyright: ignore[reportIncompatibleMethodOverride]  # decorated
+        ctx, *gradients: Tensor
+    ) -> tuple[Tensor, None]:
         (g,) = gradients
         return _Roughness.apply(g, ctx.operator), None
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from forecast.config import ModelConfig
+from forecast.conventions import DataError
 from forecast.model.forecaster import Forecaster
 from forecast.model.loss import rollout_error, tendency_error
 from forecast.model.rollout import rollout
@@ -115,5 +116,5 @@ def test_the_error_is_weighted_by_area(operator, inputs):
 
 
 def test_more_states_than_channels_are_refused(generator):
-    with pytest.raises(ValueError, match="at least as many channels as the state has, 20, got 16"):
+    with pytest.raises(DataError, match="at least 20, what the state has, got 16"):
         Forecaster(CONFIG, spread=torch.ones(20), statics=3, generator=generator)
