@@ -61,6 +61,12 @@ class MeshConfig(Section):
     refinement: Annotated[int, Field(ge=0, le=9)]
 
 
+# From a grid to the mesh. lagrange keeps the variance of a coarse grid, bilinear smooths it,
+# conservative takes area means; auto is conservative on a grid much finer than the mesh, else
+# lagrange.
+Remap = Literal["auto", "lagrange", "bilinear", "conservative"]
+
+
 class SimulatedSplit(Section):
     """States of the simulated atmosphere: one seed, `length` time steps from `start` on."""
 
@@ -82,7 +88,7 @@ class ReanalysisSplit(Section):
     start: Instant | None = None
     end: Instant | None = None
     member: NonNegativeInt | None = None
-    remap: Literal["bilinear", "conservative"]
+    remap: Remap = "auto"
     static: Annotated[tuple[str, ...], Field(strict=False)] = ()
     token: str | None = None
 
@@ -221,7 +227,9 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        **_: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Only the file and the command line: no environment variable is read."""
         return (init_settings,)
@@ -253,7 +261,8 @@ def read_settings(command: type[Command], arguments: Sequence[str], prog: str) -
     parser.add_argument("--config")
     known, overrides = parser.parse_known_args(list(arguments))
     values = read_toml(known.config) if known.config else {}
-    return command(_cli_parse_args=overrides, _cli_prog_name=prog, **values)
+    options: dict[str, Any] = {"_cli_parse_args": overrides, "_cli_prog_name": prog}
+    return command(**options, **values)
 
 
 def read_toml(path: str) -> dict[str, Any]:

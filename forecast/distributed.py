@@ -131,7 +131,7 @@ def _reason(error: Exception, causes: Iterable[object]) -> Exception:
 
 def on_cluster() -> bool:
     """Whether the environment names a Ray cluster, as it does inside `ray job submit`."""
-    return "RAY_ADDRESS" in os.environ or "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
+    return any(os.environ.get(key) for key in ("RAY_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR"))
 
 
 def durable(folder: str | Path) -> Path:

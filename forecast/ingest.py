@@ -1,17 +1,22 @@
 """`python -m forecast.ingest`: files, stores or simulations -> an audited training store."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from pydantic import NonNegativeInt
 
 from forecast.config import Settings, run_verb
 from forecast.data.request import IngestRequest
 
+if TYPE_CHECKING:
+    from forecast.data.ingestion import MapTasks
+
 
 class IngestSettings(IngestRequest, Settings):
     """Bring analyses onto an icosphere; a run that was interrupted is continued.
 
-    `workers` 0 or 1 stays in this process; with more, regions are written side by side.
+    Regions are written by the tasks of a Ray cluster where there is one, as under `ray job submit`,
+    else by `workers` processes; 0 or 1 stays in this one.
     """
 
     output: str
@@ -23,7 +28,8 @@ def ingest(settings: IngestSettings) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
-    from forecast.data.ingestion import in_process, ingest_request, processes
+    from forecast.data.ingestion import ingest_request
+    from forecast.distributed import durable
 
     request = IngestRequest(
         **{name: getattr(settings, name) for name in IngestRequest.model_fields}
@@ -32,12 +38,21 @@ def ingest(settings: IngestSettings) -> int:
         task = bar.add_task("ingest", total=None)
         report = ingest_request(
             request,
-            settings.output,
-            map_tasks=processes(settings.workers) if settings.workers > 1 else in_process,
+            settings.output if "://" in settings.output else str(durable(settings.output)),
+            map_tasks=_map_tasks(settings.workers),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     print(report.text())
     return 0
+
+
+def _map_tasks(workers: int) -> "MapTasks":
+    from forecast.data.ingestion import in_process, processes
+    from forecast.distributed import on_cluster, ray_tasks
+
+    if on_cluster():
+        return ray_tasks
+    return processes(workers) if workers > 1 else in_process
 
 
 if __name__ == "__main__":

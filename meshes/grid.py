@@ -76,6 +76,14 @@ class LatLonGrid:
         return bool(first), bool(last)
 
     @property
+    def extent(self) -> str:
+        """The latitudes and longitudes it spans, in words."""
+        return (
+            f"latitudes {self.latitude.min():g} to {self.latitude.max():g} and longitudes "
+            f"{self.longitude[0]:g} to {self.longitude[-1]:g}"
+        )
+
+    @property
     def _facing(self) -> Float64[ndarray, "2"]:
         """The latitudes of the poles that the first and the last row face."""
         return np.sign(self.latitude[-1] - self.latitude[0]) * np.array([-90.0, 90.0])

@@ -41,6 +41,7 @@ LIBRARIES = {
         "forecast.distributed",
         "forecast.train",
         "forecast.predict",
+        "jobs.speed",  # times the operators
     },
     "xarray": {
         "forecast.data",

@@ -90,6 +90,7 @@ MISTAKES = {
         ["--start", "2018-01-01"],
         "expected times between 2018-01-01T00:00:00 and the last",
     ),
+    "time step": (["--time-step-hours", "3"], "at least the 6 h between times of the source"),
     "static": (["--static", "nowhere.nc"], "at nowhere.nc, found none"),
 }
 

@@ -13,9 +13,9 @@ from multiprocessing import get_context
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float32, Shaped
+from jaxtyping import Float32, Int64, Shaped
 
-from forecast.conventions import DataError, time_text
+from forecast.conventions import DataError, hours, time_text
 from forecast.data.atmosphere import open_simulation
 from forecast.data.audit import AuditReport, audit_store, read_audit, write_audit
 from forecast.data.reanalysis import GriddedSource, open_request
@@ -94,23 +94,30 @@ def ingest(
     start: np.datetime64 | None = None,
     end: np.datetime64 | None = None,
     time_step: np.timedelta64 | None = None,
+    sparse: bool = False,
     steps_per_region: int = 8,
     map_tasks: MapTasks = in_process,
     progress: Progress = lambda done, total: None,
 ) -> None:
     """Write the source's states from `start` to `end` inclusive to a store, and publish it.
 
-    What an earlier run wrote is kept. Memory holds one region per task, however long the period.
+    Those at whole `time_step`s from 1970-01-01 00 UTC, so that all periods of a source keep the
+    same hours of the day; a source whose own steps are longer is refused unless `sparse`. What an
+    earlier run wrote is kept. Memory holds one region per task, however long the period.
     """
     source = open_source()
     chosen = _chosen(source, channels)
-    span = _span(source.times, start, end)
+    positions = _positions(source.times, start, end)
+    if time_step is None:
+        time_step = _commonest_step(source.times[positions])
+    else:
+        positions = _at_time_steps(source.times, positions, time_step, sparse=sparse)
     layout = StoreLayout(
-        times=source.times[span],
+        times=source.times[positions],
         channels=tuple(source.channels[position] for position in chosen),
         mesh=mesh,
         statics=source.statics,
-        time_step=time_step or _commonest_step(source.times[span]),
+        time_step=time_step,
         attributes={**source.attributes, **_provenance()},
     )
     total = len(layout.times)
@@ -118,7 +125,10 @@ def ingest(
     try:
         create_store(url, layout)
         regions = _regions(missing_regions(url), total, steps_per_region)
-        items = [_Region(shared, url, first, last, span.start, chosen) for first, last in regions]
+        items = [
+            _Region(shared, url, first, tuple(positions[first:last].tolist()), chosen)
+            for first, last in regions
+        ]
         done = total - sum(last - first for first, last in regions)
         progress(done, total)
         for written in map_tasks(write_region, items) if items else ():
@@ -149,7 +159,7 @@ def ingest_request(
         if wrong := source.implausible():
             raise DataError("; ".join(wrong))
     steps = source.steps_per_region if isinstance(source, GriddedSource) else 8
-    hours = request.time_step_hours
+    step = request.time_step_hours
     ingest(
         open_source,
         url,
@@ -157,7 +167,8 @@ def ingest_request(
         channels=request.channels,
         start=_instant(request.start),
         end=_instant(request.end),
-        time_step=None if hours is None else np.timedelta64(round(3600 * hours), "s"),
+        time_step=None if step is None else np.timedelta64(round(3600 * step), "s"),
+        sparse=request.sparse,
         steps_per_region=steps,
         map_tasks=map_tasks,
         progress=progress,
@@ -192,17 +203,18 @@ class _Region:
     source: _Opened
     url: str
     first: int
-    last: int
-    offset: int
+    positions: tuple[int, ...]  # among the times of the source
     channels: tuple[int, ...]
 
 
 def write_region(region: _Region) -> int:
     """Load a region from the source and write it; the number of time steps."""
     source = _opened(region.source)
-    states = source.load(region.offset + region.first, region.offset + region.last)
-    write_states(region.url, region.first, states[:, list(region.channels)])
-    return region.last - region.first
+    rows, columns = np.array(region.positions), list(region.channels)
+    runs = np.split(rows, np.flatnonzero(np.diff(rows) > 1) + 1)
+    states = [source.load(int(run[0]), int(run[-1]) + 1)[:, columns] for run in runs]
+    write_states(region.url, region.first, np.concatenate(states))
+    return len(rows)
 
 
 @lru_cache(maxsize=1)
@@ -217,9 +229,9 @@ def _chosen(source: Source, channels: Sequence[str]) -> tuple[int, ...]:
     return tuple(source.channels.index(name) for name in channels or source.channels)
 
 
-def _span(
+def _positions(
     times: Shaped[np.ndarray, " time"], start: np.datetime64 | None, end: np.datetime64 | None
-) -> slice:
+) -> Int64[np.ndarray, " chosen"]:
     first = 0 if start is None else int(np.searchsorted(times, start))
     last = len(times) if end is None else int(np.searchsorted(times, end, side="right"))
     if first >= last:
@@ -227,7 +239,36 @@ def _span(
             f"expected times between {start or 'the first'} and {end or 'the last'}, got "
             f"{time_text(times[0])} to {time_text(times[-1])}"
         )
-    return slice(first, last)
+    return np.arange(first, last)
+
+
+def _at_time_steps(
+    times: Shaped[np.ndarray, " time"],
+    positions: Int64[np.ndarray, " chosen"],
+    time_step: np.timedelta64,
+    *,
+    sparse: bool,
+) -> Int64[np.ndarray, " kept"]:
+    """Those of `positions` whose times are whole time steps after 1970-01-01 00 UTC.
+
+    All of them where the source has the time step already, at whatever hour of the day.
+    """
+    theirs = _commonest_step(times[positions]) if len(positions) > 1 else time_step
+    if theirs > time_step and not sparse:
+        raise DataError(
+            f"expected a time step of at least the {hours(theirs):g} h between times of the "
+            f"source, got {hours(time_step):g} h; say sparse if forecasts are only verified here"
+        )
+    if theirs >= time_step:
+        return positions
+    since = times[positions] - np.datetime64(0, "s")
+    kept = positions[since % time_step == np.timedelta64(0, "s")]
+    if time_step % theirs != np.timedelta64(0, "s") or not len(kept):
+        raise DataError(
+            f"expected times every {hours(time_step):g} h from 00 UTC, got a source with one every "
+            f"{hours(theirs):g} h from {time_text(times[int(positions[0])])}"
+        )
+    return kept
 
 
 def _commonest_step(times: Shaped[np.ndarray, " time"]) -> np.timedelta64:

@@ -158,6 +158,8 @@ def _decoded(times: xr.DataArray, where: str) -> Shaped[np.ndarray, " time"]:
             times = xr.decode_cf(times.to_dataset(name="decoded"))["decoded"]
         except (ValueError, OverflowError) as error:
             raise DataError(f"expected times, got {units!r}: {where} ({error})") from None
+    if not times.size:
+        raise DataError(f"expected one or more times, got none: {where}")
     if np.isnat(times.values).any():
         raise DataError(f"expected a time for every field, got missing ones: {where}")
     return np.atleast_1d(times.values).astype("datetime64[s]")

@@ -6,22 +6,21 @@ from functools import cached_property
 
 import numpy as np
 import xarray as xr
-from jaxtyping import Float32, Float64, Shaped
-from scipy.sparse import csr_array
+from jaxtyping import Float32, Shaped
 
+from forecast.config import Remap
 from forecast.conventions import WIND_PAIRS, Channel, DataError, plausible_range, time_text
 from forecast.data.formats import open_files
 from forecast.data.joining import joined, side_by_side
 from forecast.data.naming import canonical, channel_fields, static_fields
-from forecast.data.normalization import east_north
-from forecast.data.remapping import grid_of, remap_weights
-from forecast.data.request import IngestRequest, Remap
+from forecast.data.remapping import Remapping, grid_of
+from forecast.data.request import IngestRequest
 from forecast.data.units import likely_cause
-from meshes.grid import LatLonGrid
 from meshes.icosphere import Icosphere
 
 _READ_BYTES = 64 << 20  # of one variable at once
 _STEPS_PER_REGION = 8
+_BOUNDED = ("specific_humidity",)  # not to be made negative
 
 
 def open_reanalysis(
@@ -71,14 +70,17 @@ def select_member(dataset: xr.Dataset, member: int) -> xr.Dataset:
 def open_statics(
     locations: Sequence[str], mesh: Icosphere, remap: Remap, *, token: str | None = None
 ) -> dict[str, Float32[np.ndarray, " vertex"]]:
-    """Land mask and surface geopotential of the files, as far as they hold them, on the mesh."""
+    """Land mask and surface geopotential of the files, as far as they hold them, on the mesh.
+
+    Within the range that they have in the file.
+    """
     statics = {}
     for place in locations:
         for url, datasets in open_files(place, token):
             for raw in datasets:
                 for name, field in static_fields(raw, url).items():
-                    weights = remap_weights(grid_of(field, url), mesh, remap)
-                    statics[name] = (weights @ field.values.reshape(-1)).astype(np.float32)
+                    remapping = Remapping(grid=grid_of(field, url), mesh=mesh, remap=remap)
+                    statics[name] = remapping.static(field.values)
     return statics
 
 
@@ -88,8 +90,7 @@ class GriddedSource:
 
     dataset: xr.Dataset
     channels: tuple[str, ...]
-    mesh: Icosphere
-    remap: Remap
+    remapping: Remapping
     statics: dict[str, Float32[np.ndarray, " vertex"]]
     notes: tuple[str, ...] = ()
 
@@ -100,7 +101,8 @@ class GriddedSource:
     @property
     def attributes(self) -> dict[str, str | int | float]:
         kept = {str(key): given for key, given in self.dataset.attrs.items() if key != "time_chunk"}
-        return kept | {"remap": self.remap, "grid": self._grid.fingerprint}
+        grid = self.remapping.grid.fingerprint
+        return kept | {"remap": self.remapping.chosen, "grid": grid}
 
     @property
     def steps_per_region(self) -> int:
@@ -112,7 +114,7 @@ class GriddedSource:
     def load(self, first: int, last: int) -> Float32[np.ndarray, "time channel vertex"]:
         """The states at `times[first:last]`."""
         states = np.empty(
-            (last - first, len(self.channels), len(self.mesh.vertices)), dtype=np.float32
+            (last - first, len(self.channels), len(self.remapping.mesh.vertices)), dtype=np.float32
         )
         for names in self._groups:
             positions = [self.channels.index(name) for name in names]
@@ -120,7 +122,8 @@ class GriddedSource:
             for start in range(first, last, step):
                 stop = min(start + step, last)
                 fields = self._fields(names, start, stop)
-                states[start - first : stop - first, positions] = self._on_mesh(names, fields)
+                part = slice(start - first, stop - first)
+                states[part, positions] = self._on_mesh(names, fields).swapaxes(0, 1)
         return states
 
     def implausible(self) -> list[str]:
@@ -139,14 +142,6 @@ class GriddedSource:
         return found
 
     @cached_property
-    def _grid(self) -> LatLonGrid:
-        return grid_of(self.dataset, self.dataset.attrs["location"])
-
-    @cached_property
-    def _weights(self) -> csr_array:
-        return remap_weights(self._grid, self.mesh, self.remap)
-
-    @cached_property
     def _groups(self) -> list[list[str]]:
         """Channels to read together: the levels of a variable, with both components of a wind."""
         groups: dict[str, list[str]] = {}
@@ -162,7 +157,7 @@ class GriddedSource:
 
     def _fields(
         self, names: Sequence[str], first: int, last: int
-    ) -> Float64[np.ndarray, "time channel point"]:
+    ) -> Float32[np.ndarray, "channel time point"]:
         """Fields on the grid, each variable read once."""
         places = channel_fields(self.dataset)
         read: dict[str, list[str]] = {}
@@ -178,7 +173,7 @@ class GriddedSource:
             values = self._loaded(array).transpose(*(dim for dim in dims if dim in array.dims))
             stacked = values.values.reshape(last - first, len(members), -1)
             fields |= {name: stacked[:, row] for row, name in enumerate(members)}
-        return np.stack([fields[name] for name in names], axis=1).astype(np.float64)
+        return np.stack([fields[name] for name in names]).astype(np.float32, copy=False)
 
     def _loaded(self, array: xr.DataArray) -> xr.DataArray:
         try:
@@ -192,40 +187,26 @@ class GriddedSource:
             ) from None
 
     def _on_mesh(
-        self, names: Sequence[str], fields: Float64[np.ndarray, "time channel point"]
-    ) -> Float32[np.ndarray, "time channel vertex"]:
-        """Scalars by the weights; winds as Cartesian vectors, which the poles do not bend."""
+        self, names: Sequence[str], fields: Float32[np.ndarray, "channel time point"]
+    ) -> Float32[np.ndarray, "channel time vertex"]:
+        """Fields of one group of channels at the vertices."""
         pairs = _wind_pairs(names)
-        if pairs:
-            return self._winds_on_mesh(pairs, fields)
-        return self._apply(fields).astype(np.float32)
-
-    def _winds_on_mesh(
-        self, pairs: Sequence[tuple[int, int]], fields: Float64[np.ndarray, "time channel point"]
-    ) -> Float32[np.ndarray, "time channel vertex"]:
-        out = np.empty((*fields.shape[:2], len(self.mesh.vertices)), dtype=np.float32)
-        latitude, longitude = np.meshgrid(self._grid.latitude, self._grid.longitude, indexing="ij")
-        east, north = east_north(latitude.reshape(-1), longitude.reshape(-1))
-        east_here, north_here = east_north(self.mesh.latitude, self.mesh.longitude)
+        flat = fields.reshape(-1, fields.shape[-1])
+        if not pairs:
+            bounded = Channel.parse(names[0]).variable in _BOUNDED
+            remapped = self.remapping.bounded(flat) if bounded else self.remapping.scalars(flat)
+            return remapped.reshape(*fields.shape[:2], -1)
+        out = np.empty((*fields.shape[:2], len(self.remapping.mesh.vertices)), dtype=np.float32)
         for u, v in pairs:
-            wind = fields[:, u, None] * east + fields[:, v, None] * north
-            vectors = self._apply(wind)
-            out[:, u] = (vectors * east_here).sum(axis=1)
-            out[:, v] = (vectors * north_here).sum(axis=1)
+            out[u], out[v] = self.remapping.winds(fields[u], fields[v])
         return out
-
-    def _apply(
-        self, fields: Float64[np.ndarray, "time field point"]
-    ) -> Float64[np.ndarray, "time field vertex"]:
-        columns = np.ascontiguousarray(fields.reshape(-1, fields.shape[-1]).T)
-        return (self._weights @ columns).T.reshape(*fields.shape[:2], -1)
 
 
 def open_gridded_source(
     dataset: xr.Dataset,
     channels: Sequence[str],
     mesh: Icosphere,
-    remap: Remap = "nearest",
+    remap: Remap = "auto",
     statics: Mapping[str, Float32[np.ndarray, " vertex"]] | None = None,
 ) -> GriddedSource:
     """Channels of a canonical dataset on the mesh; none named means all the dataset has."""
@@ -240,9 +221,17 @@ def open_gridded_source(
     for name in map(_partner, chosen):
         if name and name not in chosen:
             raise DataError(f"expected both components of a wind, not without {name}: {where}")
-    grid_of(dataset, where)
+    remapping = Remapping(grid=grid_of(dataset, where), mesh=mesh, remap=remap)
+    rows, columns = remapping.grid.shape
+    note = (
+        f"{rows} x {columns} points of {where} to {len(mesh.vertices)} vertices: {remapping.chosen}"
+    )
     return GriddedSource(
-        dataset=dataset, channels=chosen, mesh=mesh, remap=remap, statics=dict(statics or {})
+        dataset=dataset,
+        channels=chosen,
+        remapping=remapping,
+        statics=dict(statics or {}),
+        notes=(note,),
     )
 
 
@@ -258,7 +247,7 @@ def open_request(request: IngestRequest, mesh: Icosphere) -> GriddedSource:
         request.static or request.source[:1], mesh, request.remap, token=request.token
     )
     source = open_gridded_source(dataset, request.channels, mesh, request.remap, statics)
-    return replace(source, notes=notes)
+    return replace(source, notes=(*notes, *source.notes))
 
 
 def _partner(name: str) -> str | None:

@@ -5,11 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, field_validator
 
-from forecast.config import Section
+from forecast.config import Remap, Section
 from forecast.conventions import Channel
 
-# nearest keeps the variance of the grid, bilinear is smooth, conservative keeps area means.
-Remap = Literal["nearest", "bilinear", "conservative"]
 Locations = Annotated[tuple[str, ...], Field(strict=False)]
 
 
@@ -18,6 +16,8 @@ class IngestRequest(Section):
 
     `source` names files (patterns allowed), a Zarr store, or the folder of a simulation. No
     channels means all that are known, no member the first, no time step the commonest difference.
+    Of a source with more times, those at whole time steps from 1970-01-01 00 UTC are kept; one with
+    fewer is refused unless `sparse`, as analyses that forecasts are only verified against may be.
     `token` is gcsfs's for gs:// sources: "anon" or a file of credentials.
     """
 
@@ -28,9 +28,10 @@ class IngestRequest(Section):
     start: datetime | None = None
     end: datetime | None = None
     member: NonNegativeInt | None = None
-    remap: Remap = "nearest"
+    remap: Remap = "auto"
     static: Locations = ()
     time_step_hours: PositiveFloat | None = None
+    sparse: bool = False
     token: str | None = None
 
     @field_validator("source", "static", mode="before")

@@ -32,9 +32,13 @@ def prepare_splits(run: Run, *, map_tasks: MapTasks) -> None:
 
 
 def simulate_splits(run: Run, *, map_tasks: MapTasks) -> None:
-    """Simulate the splits that are simulated, side by side."""
+    """Simulate the splits that are simulated, side by side; whole ones are only checked, here."""
     simulated = [(run, name) for name in SPLITS if _split(run, name).kind == "atmosphere"]
-    for _ in map_tasks(simulate_split, simulated) if simulated else ():
+    whole = [item for item in simulated if _is_there(*item)]
+    for item in whole:
+        simulate_split(item)
+    unfinished = [item for item in simulated if item not in whole]
+    for _ in map_tasks(simulate_split, unfinished) if unfinished else ():
         pass
 
 
@@ -82,7 +86,8 @@ def request(run: Run, name: str) -> IngestRequest:
         "time_step_hours": float(run.data.time_step_hours),
     }
     if isinstance(split, ReanalysisSplit):
-        return IngestRequest(**split.model_dump(), **common)
+        # forecasts may be verified against fewer analyses than they have time steps
+        return IngestRequest(**split.model_dump(), **common, sparse=name == "test")
     return IngestRequest(kind="atmosphere", source=(str(simulation_folder(run, name)),), **common)
 
 
@@ -114,6 +119,13 @@ def simulated_steps(run: Run) -> tuple[int, int]:
 
 def _split(run: Run, name: str) -> SimulatedSplit | ReanalysisSplit:
     return getattr(run.data, name)
+
+
+def _is_there(run: Run, name: str) -> bool:
+    split = _split(run, name)
+    return split.kind == "atmosphere" and BLOCK * _blocks(simulation_folder(run, name)) >= (
+        split.length
+    )
 
 
 def _blocks(folder: Path) -> int:

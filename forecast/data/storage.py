@@ -100,7 +100,9 @@ def is_group(url: str, token: str | None = None) -> bool:
 def open_binary(url: str, token: str | None = None) -> IO[bytes]:
     """A file at any URL, to be read."""
     system, path = _place(url, token)
-    return cast(IO[bytes], system.open(path, "rb"))
+    # gcsfs's own choice reads ahead on a thread, which complains when the process ends
+    cache = {} if _is_local(url) else {"cache_type": "readahead"}
+    return cast(IO[bytes], system.open(path, "rb", **cache))
 
 
 def matching_urls(pattern: str, token: str | None = None) -> list[str]:

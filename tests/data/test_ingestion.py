@@ -109,12 +109,46 @@ def test_time_step_is_the_commonest_difference(tmp_path):
     assert len(open_store(f"{url}/one.zarr").times) == 1
 
 
+def test_times_of_a_longer_time_step_are_kept_from_00_utc(tmp_path):
+    url = f"memory://{tmp_path.name}"
+    ingest(
+        partial(Noise, 12, absent=(4,)),
+        f"{url}/a.zarr",
+        MESH,
+        time_step=2 * STEP,
+        start=START + STEP,
+    )
+    store = open_store(f"{url}/a.zarr")
+    assert store.time_step == 2 * STEP
+    numbers = [2, 6, 8, 10]
+    np.testing.assert_array_equal(store.times, START + STEP * np.array(numbers))
+    for index, number in enumerate(numbers):
+        np.testing.assert_array_equal(store.read(index), Noise.state(number))
+    ingest(partial(Noise, 9), f"{url}/b.zarr", MESH, time_step=2 * STEP, steps_per_region=3)
+    np.testing.assert_array_equal(open_store(f"{url}/b.zarr").read(3), Noise.state(6))
+
+
+def test_time_steps_that_the_source_cannot_give_are_refused(tmp_path):
+    url = f"memory://{tmp_path.name}/a.zarr"
+    with pytest.raises(DataError, match=r"at least the 6 h between times .*, got 3 h; say sparse"):
+        ingest(partial(Noise, 4), url, MESH, time_step=STEP // 2)
+    with pytest.raises(DataError, match=r"every 9 h from 00 UTC, got .* every 6 h from 2017-01-01"):
+        ingest(partial(Noise, 4), url, MESH, time_step=np.timedelta64(9, "h"))
+    with pytest.raises(DataError, match=r"every 24 h from 00 UTC, got .* from 2017-01-01T06"):
+        ingest(
+            *(partial(Noise, 4), url, MESH), start=START + STEP, time_step=np.timedelta64(1, "D")
+        )
+    ingest(partial(Noise, 4), url, MESH, time_step=STEP // 2, sparse=True)
+    assert open_store(url).time_step == STEP // 2
+    assert len(open_store(url).times) == 4
+
+
 def test_memory_holds_a_region_however_long_the_period(tmp_path):
     sizes = []
 
     def watched(function, items):
         for item in items:
-            sizes.append(item.last - item.first)
+            sizes.append(len(item.positions))
             yield function(item)
 
     url = f"memory://{tmp_path.name}/long.zarr"

@@ -6,9 +6,10 @@ import pytest
 from meshes.grid import LatLonGrid
 from meshes.harmonics import real_harmonics
 from meshes.icosphere import icosphere
+from meshes.interpolation import bilinear, lagrange, linear_to_grid
 from meshes.location import barycentric
 from meshes.operators import mass
-from meshes.remap import bilinear, conservative, conservative_to_grid, linear_to_grid
+from meshes.remap import conservative, conservative_to_grid
 from tests.meshes import orders
 
 
@@ -236,9 +237,53 @@ def test_bilinear_takes_four_points_of_the_cell():
     np.testing.assert_allclose(row, expected, atol=1e-12)
 
 
+@every_grid
+def test_lagrange_keeps_constants_and_the_values_at_the_points_of_the_grid(grid):
+    weights = lagrange(grid, icosphere(4).vertices)
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-13)
+    assert np.diff(weights.indptr).max() <= 144
+    u = smooth(grid.points)
+    # rows of a grid of poles come out as they are, those of the poles as means of one value
+    np.testing.assert_allclose(lagrange(grid, grid.points) @ u, u, atol=1e-8)
+
+
+def turned_longitudes(rows, columns):
+    """Uneven longitudes: the far side of a pole has none where the near side has."""
+    turn = longitudes(columns, -170.0)
+    return LatLonGrid(
+        latitude=with_poles(rows, columns).latitude, longitude=turn + 2 * np.sin(np.deg2rad(turn))
+    )
+
+
+@pytest.mark.parametrize("family", [with_poles, without_poles, gaussian, turned_longitudes])
+def test_lagrange_is_of_twelfth_order_over_poles_and_dateline(family):
+    rng = np.random.default_rng(1)
+    points = np.concatenate([rng.standard_normal((2000, 3)), [[0, 0, 1], [0, 0, -1], [-1, 0, 0]]])
+    points = unit(np.concatenate([points, rng.standard_normal((50, 3)) * [0.03, 0.03, 1]]))
+    coefficients = rng.standard_normal(81)
+    exact, errors = real_harmonics(8, points) @ coefficients, []
+    for rows in (24, 48, 96):
+        grid = family(rows, 2 * rows)
+        field = real_harmonics(8, grid.points) @ coefficients
+        errors.append(np.abs(lagrange(grid, points) @ field - exact).max())
+    assert 10 < orders(errors).min() < orders(errors).max() < 13
+
+
+def test_lagrange_within_a_limited_area_leans_inwards_at_its_edges():
+    corners = EUROPE.points.reshape(11, 13, 3)
+    points = unit((corners[:-1, :-1] + corners[1:, 1:]).reshape(-1, 3))
+    error = lagrange(EUROPE, points) @ smooth(EUROPE.points) - smooth(points)
+    assert np.abs(error).max() < 1e-6
+    with pytest.raises(ValueError, match="got 1 of 1 outside, the first at latitude 90"):
+        lagrange(EUROPE, np.array([[0, 0, 1.0]]))
+
+
 @pytest.mark.parametrize("family", [without_poles, gaussian])
 @pytest.mark.parametrize("refinement", [0, 3])
-@pytest.mark.parametrize("make", [lambda g, m: bilinear(g, m.vertices), conservative])
+@pytest.mark.parametrize(
+    "make",
+    [lambda g, m: bilinear(g, m.vertices), lambda g, m: lagrange(g, m.vertices), conservative],
+)
 def test_orientation_of_the_grid_does_not_matter(make, refinement, family):
     mesh = icosphere(refinement)
     u = np.random.default_rng(2).standard_normal((24, 48))
