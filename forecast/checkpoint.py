@@ -55,6 +55,16 @@ class Checkpoint:
         """The optimiser's state: moments, rates and counts."""
         return _load(self.folder / TRAINING)
 
+    def restore(self, model: torch.nn.Module) -> None:
+        """Give a model the weights; refused where they are of another form."""
+        try:
+            model.load_state_dict(self.weights())
+        except RuntimeError:
+            raise DataError(
+                f"expected the weights of the model that {self.folder / DESCRIPTION} describes, "
+                f"got others in {WEIGHTS}; take another checkpoint, or train again"
+            ) from None
+
     def check(self, store: StateStore) -> None:
         """Refuse a store of another mesh or of other channels."""
         expected = (self.mesh_fingerprint, self.normalization.channels)

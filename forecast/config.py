@@ -30,7 +30,7 @@ from pydantic_settings import (
     SettingsError,
 )
 
-from forecast.conventions import Channel, DataError
+from forecast.conventions import WIND_PAIRS, Channel, DataError
 
 
 class Section(BaseModel):
@@ -97,9 +97,10 @@ Split = Annotated[SimulatedSplit | ReanalysisSplit, Field(discriminator="kind")]
 
 
 class DataConfig(Section):
-    """What is learned from, chosen by and tested on; the three never share a time or a seed.
+    """What is learned from, chosen by and tested on; the three share no seed and no time step.
 
-    `accept` names the kinds of audit findings that training shall live with.
+    One split may begin with the analysis that another ends with. `accept` names the kinds of audit
+    findings that training shall live with.
     """
 
     channels: Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
@@ -220,6 +221,7 @@ class Settings(BaseSettings):
         cli_avoid_json=True,
         cli_hide_none_type=True,
         cli_implicit_flags=True,
+        cli_exit_on_error=False,
     )
 
     @classmethod
@@ -251,15 +253,46 @@ class Run(Settings):
     def folder(self) -> Path:
         return Path(self.root).expanduser() / self.name
 
+    @model_validator(mode="after")
+    def _fitting(self) -> "Run":
+        """Refuse at once what would be found out after an hour."""
+        channels = [Channel.parse(name) for name in self.data.channels]
+        states = len(channels) + sum(
+            Channel(WIND_PAIRS[channel.variable][0], channel.level) in channels
+            for channel in channels
+            if channel.variable in WIND_PAIRS
+        )
+        if self.model.channels < states:
+            raise ValueError(
+                f"model.channels: expected at least the {states} numbers of a normalised state, "
+                f"got {self.model.channels}"
+            )
+        vertices, modes = 10 * 4**self.mesh.refinement + 2, (self.model.low_degree + 1) ** 2
+        if 4 * modes > vertices:
+            raise ValueError(
+                f"model.low_degree: expected at most a mode for four of the {vertices} vertices of "
+                f"refinement {self.mesh.refinement}, got {modes} modes at {self.model.low_degree}"
+            )
+        last = self.forecast.steps * self.data.time_step_hours
+        if wrong := [h for h in self.report.map_leads if h > last or h % self.data.time_step_hours]:
+            raise ValueError(
+                f"report.map_leads: expected multiples of {self.data.time_step_hours} h up to the "
+                f"{last} h of forecast.steps, got {wrong[0]}"
+            )
+        return self
+
 
 Command = TypeVar("Command", bound=Settings)
 
 
 def read_settings(command: type[Command], arguments: Sequence[str], prog: str) -> Command:
     """The settings of `command` from `--config FILE` and the options that override it."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--config")
-    known, overrides = parser.parse_known_args(list(arguments))
+    try:
+        known, overrides = parser.parse_known_args(list(arguments))
+    except argparse.ArgumentError as error:
+        raise DataError(f"expected a file after --config: {error.message}") from None
     values = read_toml(known.config) if known.config else {}
     options: dict[str, Any] = {"_cli_parse_args": overrides, "_cli_prog_name": prog}
     return command(**options, **values)
@@ -294,6 +327,9 @@ def run_verb(
     except OSError as error:
         place = f" ({error.filename})" if error.filename else ""
         print(f"{prog}: {error.strerror or error}{place}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print(f"{prog}: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
     return 2
 
 

@@ -98,7 +98,9 @@ def train_on_ray(
             failure_config=FailureConfig(max_failures=2),
         ),
     )
-    with _cluster():
+    if gpu and not on_cluster() and not torch.cuda.is_available():
+        raise DataError("expected a GPU for train.gpu = true, found none on this machine")
+    with _cluster(workers):
         try:
             trainer.fit()
         except WorkerGroupError as error:
@@ -156,8 +158,10 @@ _RAY_TRAIN_SETTINGS = {
 
 
 @contextmanager
-def _cluster() -> Iterator[None]:
+def _cluster(workers: int = 0) -> Iterator[None]:
     """The cluster that the environment names, or one on this machine that ends with the block.
+
+    The latter has a place for each of `workers`, though they share its cores.
 
     Never a cluster that another person's `ray.init` left a note of: its address would be found.
     """
@@ -171,6 +175,7 @@ def _cluster() -> Iterator[None]:
     else:
         ray.init(
             address="local",
+            num_cpus=max(workers, os.cpu_count() or 1),
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.ERROR,

@@ -104,7 +104,7 @@ class _Forecaster:
             statics=statics.shape[1],
             generator=torch.Generator(),
         )
-        model.load_state_dict(checkpoint.weights())
+        checkpoint.restore(model)
         self.model = model.to(self.device).eval()
         self.statics = statics.to(self.device)
         operator = mesh_operator(icosphere(store.refinement), low_degree=config.low_degree)
@@ -121,6 +121,12 @@ class _Forecaster:
         if not positions:
             return
         analyses = np.stack([self.store.read(position) for position in positions])
+        for position, analysis in zip(positions, analyses, strict=True):
+            if not np.isfinite(analysis).all():
+                raise DataError(
+                    f"expected a finite analysis at {time_text(self.store.times[position])} in "
+                    f"{self.store.url}, got NaN or infinity; mend the source and ingest again"
+                )
         state = self.transform.states(torch.from_numpy(analyses)).to(self.device)
         with torch.inference_mode():
             for prediction in rollout(

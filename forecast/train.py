@@ -69,7 +69,7 @@ def train(worker: "Worker", run: Run) -> None:
     normalization = resumed.normalization if resumed else fit_normalization(store)
     training = set_up(worker, run, store, normalization)
     if resumed:
-        training.model.load_state_dict(resumed.weights())
+        resumed.restore(training.model)
         training.optimizer.load_state_dict(resumed.training())
     done = resumed.update if resumed else 0
     # before the first update, so that a split too short for either is refused at once
@@ -108,15 +108,17 @@ def set_up(
     from forecast.model.operator import mesh_operator
     from meshes.icosphere import icosphere
 
-    torch.manual_seed(run.train.seed)
     statics = torch.from_numpy(static_features(store, run.model.statics))
     transform = StateTransform(normalization, store.latitude, store.longitude)
-    model = Forecaster(
-        run.model,
-        spread=transform.relative_tendency,
-        statics=statics.shape[1],
-        generator=torch.Generator().manual_seed(run.train.seed),
-    ).to(worker.device)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(run.train.seed)
+        model = Forecaster(
+            run.model,
+            spread=transform.relative_tendency,
+            statics=statics.shape[1],
+            generator=torch.Generator().manual_seed(run.train.seed),
+        )
+    model = model.to(worker.device)
     operator = mesh_operator(icosphere(store.refinement), low_degree=run.model.low_degree)
     return Training(
         run=run,

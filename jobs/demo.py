@@ -43,7 +43,7 @@ def demo(run: Run) -> None:
 
 def init_times(run: Run, times: NDArray[np.datetime64]) -> list[np.datetime64]:
     """Those that the run names, or every `every`-th analysis that `steps` more follow."""
-    named = np.array([t.replace(tzinfo=None) for t in run.forecast.init_times], "datetime64[s]")
+    named = np.array(run.forecast.init_times, "datetime64[s]")
     if len(named):
         return list(named)
     if len(times) <= run.forecast.steps:
@@ -74,7 +74,9 @@ def _ingest(run: Run, advance: Advance) -> None:
     from forecast.data.ingestion import processes
     from forecast.data.splits import check_splits, ingest_splits
 
-    ingest_splits(run, map_tasks=processes(_cores()), progress=advance)
+    for report in ingest_splits(run, map_tasks=processes(_cores()), progress=advance).values():
+        if not report.passed:
+            print(report.text())
     check_splits(run)
 
 
@@ -112,6 +114,7 @@ def _predict(run: Run, advance: Advance) -> None:
         progress=advance,
     )
     for url in set(list_forecasts(folder)) - set(urls):
+        (run.folder / "scores.json").unlink(missing_ok=True)
         shutil.rmtree(url)
 
 
@@ -138,7 +141,7 @@ def _draw(run: Run, advance: Advance) -> None:
 
     forecasts, index = _forecasts(run), run.folder / "maps" / "maps.json"
     middle = forecasts[len(forecasts) // 2]
-    if _newer(index, [middle]) and _drawn(index) == set(run.report.map_leads):
+    if _newer(index, [middle]) and _shows(index, middle, run.report.map_leads):
         return
     draw_maps(
         Maps(
@@ -189,9 +192,11 @@ def _newer(product: Path, forecasts: Sequence[Path]) -> bool:
     return all((forecast / "zarr.json").stat().st_mtime_ns < made for forecast in forecasts)
 
 
-def _drawn(index: Path) -> set[int]:
-    """The lead times (h) that a folder of maps holds."""
-    return {round(entry["lead_hours"]) for entry in json.loads(index.read_text())["maps"]}
+def _shows(index: Path, forecast: Path, leads: Sequence[int]) -> bool:
+    """Whether a folder of maps is of this forecast at these lead times (h)."""
+    found = json.loads(index.read_text())
+    drawn = {round(entry["lead_hours"]) for entry in found["maps"]}
+    return found["init_time"].replace(":", "") == forecast.stem and drawn == set(leads)
 
 
 def _cores() -> int:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from forecast.checkpoint import Checkpoint, latest_checkpoint, open_checkpoint
-from forecast.config import Run, Stage
+from forecast.config import ReanalysisSplit, Run, Stage
 from forecast.conventions import DataError
 from forecast.curriculum import batch_numbers, rate, total_updates
 from forecast.data.splits import check_splits
@@ -205,8 +205,20 @@ def test_nothing_is_fitted_to_nan(tmp_path):
         train(Worker(), run)
 
 
+def test_real_splits_that_share_more_than_an_analysis_are_refused(tmp_path):
+    run = tiny_run(tmp_path)
+    write_store(run.folder / "test.zarr", waves(24, seed=2))
+    splits = {
+        name: ReanalysisSplit(kind="reanalysis", source=f"{name}.nc")
+        for name in ("train", "valid", "test")
+    }
+    with pytest.raises(DataError, match=r"share no time step, got .* in both train and valid"):
+        check_splits(run.model_copy(update={"data": run.data.model_copy(update=splits)}))
+
+
 def test_store_that_fails_its_audit_is_refused_unless_accepted(tmp_path):
     run = tiny_run(tmp_path)
+    write_store(run.folder / "test.zarr", waves(24, seed=2))
     check_splits(run)
     shutil.rmtree(run.folder / "train.zarr")
     times = np.delete(START + np.arange(25) * STEP, 6)

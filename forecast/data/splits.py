@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
+
 from forecast.config import ReanalysisSplit, Run, SimulatedSplit
-from forecast.conventions import DataError
+from forecast.conventions import DataError, time_text
 from forecast.data.atmosphere import simulate
-from forecast.data.audit import AuditReport, audit_store, read_audit, write_audit
+from forecast.data.audit import KINDS, AuditReport, audit_store, read_audit, write_audit
 from forecast.data.ingestion import IngestRequest, MapTasks, ingest_request
 from forecast.data.simulation import BLOCK
+from forecast.data.store import open_store
 
 SPLITS = ("train", "valid", "test")
 Progress = Callable[[int, int], None]
@@ -33,6 +37,8 @@ def prepare_splits(run: Run, *, map_tasks: MapTasks) -> None:
 
 def simulate_splits(run: Run, *, map_tasks: MapTasks) -> None:
     """Simulate the splits that are simulated, side by side; whole ones are only checked, here."""
+    if unknown := sorted(set(run.data.accept) - set(KINDS)):
+        raise DataError(f"data.accept: expected kinds among {', '.join(KINDS)}, got {unknown[0]}")
     simulated = [(run, name) for name in SPLITS if _split(run, name).kind == "atmosphere"]
     whole = [item for item in simulated if _is_there(*item)]
     for item in whole:
@@ -92,17 +98,30 @@ def request(run: Run, name: str) -> IngestRequest:
 
 
 def check_splits(run: Run) -> None:
-    """Refuse stores whose audit has findings of kinds that `data.accept` does not name."""
-    for name in ("train", "valid"):
+    """Refuse stores that fail their audit, or that share more than an analysis at their edge.
+
+    Findings of the kinds in `data.accept` are lived with, and in the test split times that are
+    missing: forecasts are verified where there are analyses.
+    """
+    for name in SPLITS:
         url = split_url(run, name)
         report = read_audit(url)
         if report is None:
             report = audit_store(url)
             write_audit(url, report)
-        if refused := report.refusals(run.data.accept):
+        sparse = ("missing_time", "irregular_time") if name == "test" else ()
+        if refused := report.refusals((*run.data.accept, *sparse)):
             raise DataError(
                 f"expected a store that passes its audit, got {len(refused)} finding(s) in {url}, "
                 f"first {refused[0].line}; mend the source, or name the kind in data.accept"
+            )
+    real = [name for name in SPLITS if isinstance(_split(run, name), ReanalysisSplit)]
+    for one, other in combinations(real, 2):
+        first, second = (open_store(split_url(run, name)).times for name in (one, other))
+        if len(shared := np.intersect1d(first, second)) > 1:
+            raise DataError(
+                f"expected splits that share no time step, got {len(shared)} analyses from "
+                f"{time_text(shared[0])} on in both {one} and {other}; change start and end"
             )
 
 
