@@ -174,7 +174,7 @@ def standard_height(pressure: float) -> float:
 def plausible_range(channel: Channel) -> tuple[float, float]:
     """Lowest and highest value, in the variable's units, that an analysis of `channel` may hold.
 
-    Geopotential may lie 1600 m under and 700 m over the standard atmosphere at 1000 hPa, and this
+    Geopotential may lie 1108 m under and 706 m over the standard atmosphere at 1000 hPa, and this
     range widens with height: metres instead of m2 s-2, or a level of another pressure, fall out.
     """
     variable = VARIABLES[channel.variable]

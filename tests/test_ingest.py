@@ -42,7 +42,7 @@ def test_help_answers_at_once_without_the_heavy_libraries():
 def test_options_and_a_file_give_the_same_store(tmp_path, capsys):
     source = saved(analyses(), tmp_path / "a.nc")
     options = ("--source", source, "--refinement", 1, "--channels", "geopotential_500")
-    period = ("--start", "2017-01-01T06:00", "--end", "2017-01-01T12:00")
+    period = ("--start", "2017-01-01T06", "--end", "2017-01-01T12:00Z")
     assert run(*options, *period, "--output", tmp_path / "options.zarr") == 0
     assert "audit of" in capsys.readouterr().out
     (tmp_path / "ingest.toml").write_text(
@@ -70,8 +70,8 @@ def test_nan_block_is_ingested_and_named(tmp_path, capsys):
 
 
 def test_misspelt_option_is_named(capsys):
-    with pytest.raises(SystemExit, match="2"):
-        run("--source", "a.nc", "--refinement", 1, "--output", "a.zarr", "--remaps", "nearest")
+    options = ("--source", "a.nc", "--refinement", 1, "--output", "a.zarr")
+    assert run(*options, "--remaps", "nearest") == 2
     assert "unrecognized arguments: --remaps" in capsys.readouterr().err
 
 

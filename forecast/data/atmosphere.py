@@ -38,6 +38,9 @@ __all__ = [
     "simulate",
 ]
 
+# Goes up when the values computed from the same coefficients change, so that a store of the old
+# values is refused as of another layout. 2: geopotential meets the model's own at both layers.
+EVALUATION = 2
 # Layers times points evaluated at once: 16 MB in float32, of which about ten live together.
 _VALUES_AT_ONCE = 1 << 20
 
@@ -75,6 +78,7 @@ class SimulatedAtmosphere:
             "spin_up_days": s.spin_up_days,
             "simulation": s.identity,
             "simulation_version": version("icocast"),
+            "evaluation": EVALUATION,
             **parameters,
         }
 

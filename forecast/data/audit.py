@@ -24,7 +24,7 @@ from forecast.conventions import (
     standard_height,
     time_text,
 )
-from forecast.data.store import StateStore, open_store, read_record, write_record
+from forecast.data.store import StateStore, open_store, read_record, unfinished, write_record
 from forecast.data.units import likely_cause
 
 KINDS = (
@@ -90,11 +90,10 @@ class AuditReport:
 
 def audit_store(url: str) -> AuditReport:
     """Audit the store at `url`, one time step in memory; one that is unfinished is a finding."""
-    try:
-        store = open_store(url)
-    except DataError as error:
-        finding = Finding(kind="unfinished", time=None, channel=None, detail=str(error))
+    if lacking := unfinished(url):
+        finding = Finding(kind="unfinished", time=None, channel=None, detail=lacking)
         return AuditReport(url=url, fingerprint="", time_steps=0, findings=(finding,))
+    store = open_store(url)
     return AuditReport(
         url=url,
         fingerprint=store.fingerprint,
@@ -157,7 +156,7 @@ def _state_findings(store: StateStore) -> Iterator[Finding]:
     before: Float32[np.ndarray, "channel vertex"] | None = None
     for index, time in enumerate(store.times):
         try:
-            state = store.read(index)
+            state = store.read_unchecked(index)
         except DataError as error:
             yield Finding(kind="checksum", time=time_text(time), channel=None, detail=str(error))
             continue
@@ -216,19 +215,22 @@ def _place(store: StateStore, vertex: int) -> str:
 def _global_mean_range(channel: Channel) -> tuple[float, float]:
     """What a global mean can be: the standard atmosphere, or the plausible range's middle half.
 
-    Geopotential within 5 % and 300 m, temperature within 25 K: neighbouring levels of the usual
-    thirteen differ by more than the first up to 100 hPa.
+    Geopotential within 5 % and 300 m, temperature within 25 K up to 10 hPa: neighbouring levels of
+    the usual thirteen differ by more than the first up to 100 hPa. Humidity has no standard: its
+    means, from 3e-6 in the stratosphere to 0.011 at the ground, lie near the range's lower end.
     """
     low, high = plausible_range(channel)
     if channel.level is not None:
         height = standard_height(float(channel.level))
         if channel.variable == "geopotential":
             return GRAVITY * (0.95 * height - 300), GRAVITY * (1.05 * height + 300)
-        if channel.variable == "temperature":
+        if channel.variable == "temperature" and channel.level >= 10:
             standard = max(288.15 - 0.0065 * height, 216.65)
             return standard - 25, standard + 25
     if VARIABLES[channel.variable].units == "Pa":
         return 92_000.0, 106_000.0
+    if channel.variable == "specific_humidity":
+        return 0.0, 0.02
     quarter = (high - low) / 4
     return low + quarter, high - quarter
 

@@ -144,9 +144,12 @@ def write_climatology(climatology: Climatology, path: Path) -> None:
     """Write to one .npz file, at once: a reader sees the old one or the whole new one."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     path.parent.mkdir(parents=True, exist_ok=True)
-    with partial.open("wb") as file:
-        np.savez(file, **{f.name: getattr(climatology, f.name) for f in fields(climatology)})
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            np.savez(file, **{f.name: getattr(climatology, f.name) for f in fields(climatology)})
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def load_climatology(path: Path) -> Climatology:

@@ -1,6 +1,5 @@
 """Forecasts: one CF zarr per initial time, streamed lead by lead, read whole or not at all."""
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -130,7 +129,10 @@ def open_forecast(url: str) -> xr.Dataset:
     if not storage.is_group(url):
         state = "an unfinished one" if storage.exists(url) else "none"
         raise DataError(f"expected a whole forecast at {url}, got {state}; run the forecast again")
-    dataset = storage.open_dataset(url)
+    try:
+        dataset = storage.open_dataset(url)
+    except storage.DAMAGE as error:
+        raise _damaged(url, error) from None
     if "prediction_timedelta" in dataset.dims:
         dataset = dataset.rename(prediction_timedelta="lead_time", time="init_time")
     coordinates = ("init_time", "lead_time", "valid_time", "latitude", "longitude", "cell_area")
@@ -140,6 +142,7 @@ def open_forecast(url: str) -> xr.Dataset:
             f"expected a forecast with init_time and lead_time at {url}, "
             f"got dimensions {', '.join(map(str, dataset.dims))}"
         )
+    dataset.encoding["source"] = url
     return dataset
 
 
@@ -168,13 +171,18 @@ def stack_channels(
             if channel.level not in levels:
                 raise DataError(f"expected {channel.name} in the forecast, got levels {levels}")
             field = field.isel(level=levels.index(channel.level))
-        fields.append(field.transpose("lead_time", "vertex").values)
+        try:
+            fields.append(field.transpose("lead_time", "vertex").values)
+        except storage.DAMAGE as error:
+            raise _damaged(dataset.encoding.get("source"), error) from None
     return np.stack(fields, axis=1).astype(np.float32, copy=False)
 
 
 def _attributes_of(url: str) -> dict[str, Any] | None:
     """The attributes of a whole forecast, None if there is none."""
-    if not storage.exists(f"{url}/zarr.json"):
-        return None
-    attributes = json.loads(storage.read_text(f"{url}/zarr.json")).get("attributes", {})
-    return attributes if "lead_times_sha256" in attributes else None
+    attributes = storage.read_attributes(url)
+    return attributes if attributes and "lead_times_sha256" in attributes else None
+
+
+def _damaged(url: str | None, error: Exception) -> DataError:
+    return DataError(f"forecast {url} is damaged ({error}); delete it and predict again")

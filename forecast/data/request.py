@@ -1,11 +1,10 @@
 """What to ingest: a section of a configuration, and the options of `forecast.ingest`."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, field_validator
 
-from forecast.config import Remap, Section
+from forecast.config import Instant, Remap, Section
 from forecast.conventions import Channel
 
 Locations = Annotated[tuple[str, ...], Field(strict=False)]
@@ -25,8 +24,8 @@ class IngestRequest(Section):
     kind: Literal["reanalysis", "atmosphere"] = "reanalysis"
     refinement: Annotated[int, Field(ge=0, le=9)]
     channels: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    start: datetime | None = None
-    end: datetime | None = None
+    start: Instant | None = None
+    end: Instant | None = None
     member: NonNegativeInt | None = None
     remap: Remap = "auto"
     static: Locations = ()

@@ -1,5 +1,6 @@
 """Arrays, groups and small files at any URL: the only importer of zarr and fsspec."""
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ from forecast.conventions import DataError
 
 # zarr leaves out chunks that hold only the fill value; here an absent chunk means damage.
 _WRITE_ALL: ArrayConfigParams = {"write_empty_chunks": True}
+# What zarr and xarray raise where files are truncated (JSON and bytes, Zstandard) or absent, and
+# what a lookup among the arrays that are left raises.
+DAMAGE = (ValueError, KeyError, RuntimeError, FileNotFoundError)
 
 
 def allocate_array(
@@ -74,11 +78,23 @@ def publish_group(url: str, attributes: Mapping[str, Any]) -> None:
     zarr.create_group(_store(url), attributes=dict(attributes))
 
 
-def read_group(url: str, *, without: str) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Attributes and arrays of a published group, except the array `without`."""
+def read_attributes(url: str) -> dict[str, Any] | None:
+    """The attributes of a published group, None if there is none."""
+    if not exists(f"{url}/zarr.json"):
+        return None
+    try:
+        return dict(json.loads(read_text(f"{url}/zarr.json")).get("attributes", {}))
+    except ValueError as error:
+        raise DataError(
+            f"{url}: its zarr.json is damaged ({error}); delete it and ingest or predict again"
+        ) from None
+
+
+def read_arrays(url: str, *, without: str) -> dict[str, NDArray[Any]]:
+    """The arrays of a published group, except the array `without`; `DAMAGE` where not whole."""
     group = zarr.open_group(_Strict(_store(url)), mode="r")
     arrays = {name: array for name, array in group.arrays() if name != without}
-    return dict(group.attrs), {name: np.asarray(array[...]) for name, array in arrays.items()}
+    return {name: np.asarray(array[...]) for name, array in arrays.items()}
 
 
 def open_dataset(url: str, *, token: str | None = None, decoded: bool = True) -> xr.Dataset:

@@ -31,6 +31,7 @@ __all__ = [
     "open_store",
     "read_record",
     "stack_channels",
+    "unfinished",
     "write_record",
     "write_states",
 ]
@@ -167,12 +168,25 @@ class StateStore:
     checksums: UInt32[np.ndarray, "time channel"]
 
     def read(self, index: int) -> Float32[np.ndarray, "channel vertex"]:
-        """The state at `times[index]`."""
+        """The state at `times[index]`, refused unless its checksums are those that were written.
+
+        At refinement 4 with 13 channels, 40 us of 440 us go into the check.
+        """
+        state = self.read_unchecked(index)
+        if damaged := self.damaged_channels(index, state):
+            raise DataError(
+                f"{self.url}: values of {', '.join(damaged)} at {time_text(self.times[index])} are "
+                f"not those that were written; delete the store and ingest again"
+            )
+        return state
+
+    def read_unchecked(self, index: int) -> Float32[np.ndarray, "channel vertex"]:
+        """The state at `times[index]`, its values as they lie there."""
         if not 0 <= index < len(self.times):
             raise DataError(f"expected a time step of 0 to {len(self.times) - 1}, got {index}")
         try:
             return np.asarray(self._states[index])
-        except ValueError as error:
+        except storage.DAMAGE as error:
             raise DataError(
                 f"{self.url}: the chunk of {time_text(self.times[index])} is missing or truncated; "
                 f"delete the store and ingest again ({error})"
@@ -184,10 +198,6 @@ class StateStore:
         """The channels of the state read at `times[index]` that are not as they were written."""
         wrong = _checksums(state[None])[0] != self.checksums[index]
         return [self.channels[channel] for channel in np.flatnonzero(wrong)]
-
-    def verify_checksum(self, index: int) -> bool:
-        """Whether the state at `times[index]` is the one that was written."""
-        return not self.damaged_channels(index, self.read(index))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -210,13 +220,29 @@ class StateStore:
 
 def open_store(url: str) -> StateStore:
     """The finished training store at `url`."""
-    if not storage.exists(f"{url}/zarr.json"):
-        if _present_layout(url) is None:
-            raise DataError(f"expected a training store at {url}, found none")
-        raise DataError(_unfinished(url))
-    attributes, arrays = storage.read_group(url, without="states")
+    if lacking := unfinished(url):
+        raise DataError(lacking)
+    attributes = storage.read_attributes(url)
+    if attributes is None:
+        raise DataError(f"expected a training store at {url}, found none")
     if "time_step_seconds" not in attributes:
         raise DataError(f"expected a training store at {url}, got a zarr group of another kind")
+    try:
+        return _store_of(url, attributes, storage.read_arrays(url, without="states"))
+    except storage.DAMAGE as error:
+        raise DataError(
+            f"{url}: missing or truncated beside the states: {error}; delete it and ingest again"
+        ) from None
+
+
+def unfinished(url: str) -> str | None:
+    """How far a store is that was begun and not yet published; None for any other place."""
+    if storage.exists(f"{url}/zarr.json") or not storage.exists(f"{url}/records/layout.json"):
+        return None
+    return _unfinished(url)
+
+
+def _store_of(url: str, attributes: dict[str, Any], arrays: Mapping[str, np.ndarray]) -> StateStore:
     names = attributes["statics"]
     return StateStore(
         url=url,
@@ -275,9 +301,10 @@ def _checksums(
 
 
 def _present_layout(url: str) -> dict[str, Any] | None:
-    if storage.exists(f"{url}/zarr.json"):
-        return json.loads(storage.read_text(f"{url}/zarr.json")).get("attributes", {})
-    return _layout(url) if storage.exists(f"{url}/records/layout.json") else None
+    attributes = storage.read_attributes(url)
+    if attributes is None and storage.exists(f"{url}/records/layout.json"):
+        return _layout(url)
+    return attributes
 
 
 def _layout(url: str) -> dict[str, Any]:

@@ -13,10 +13,13 @@ import numpy as np
 import pytest
 
 from forecast.conventions import Channel, DataError, plausible_range
+from forecast.data import atmosphere
 from forecast.data.atmosphere import CHANNELS, gridded, open_simulation, simulate
 from forecast.data.forcing import AtmosphereParameters
+from forecast.data.ingestion import ingest_request
 from forecast.data.pressure_levels import channels_at
 from forecast.data.primitive_equations import PrimitiveEquations
+from forecast.data.request import IngestRequest
 from forecast.data.simulation import Simulation, open_archive, read_states
 from forecast.data.spectral import RADIUS, Points
 from meshes.icosphere import icosphere
@@ -146,6 +149,15 @@ def test_the_source_says_what_it_is(record):
     assert 0.9 < land.max() <= 1
     himalaya = np.argmin(np.hypot(source.latitude - 34, source.longitude - 88))
     assert ground[himalaya] == pytest.approx(9.8 * 0.7 * 3500, rel=0.2)
+
+
+def test_a_store_of_values_computed_otherwise_is_refused(small, tmp_path, monkeypatch):
+    request = IngestRequest(kind="atmosphere", source=(str(small),), refinement=0)
+    url = str(tmp_path / "a.zarr")
+    ingest_request(request, url)
+    monkeypatch.setattr(atmosphere, "EVALUATION", atmosphere.EVALUATION + 1)
+    with pytest.raises(DataError, match=r"store of other evaluation .*there 2, now 3.*delete it"):
+        ingest_request(request, url)
 
 
 def test_layers_linear_in_log_pressure_are_interpolated_and_extrapolated_exactly():

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import zarr
 
+from forecast.config import run_verb
 from forecast.conventions import (
     GRAVITY,
     Channel,
@@ -17,7 +18,14 @@ from forecast.conventions import (
     standard_height,
     time_text,
 )
-from forecast.data.audit import KINDS, audit_store, read_audit, write_audit
+from forecast.data.audit import (
+    KINDS,
+    AuditSettings,
+    audit,
+    audit_store,
+    read_audit,
+    write_audit,
+)
 from forecast.data.store import StoreLayout, create_store, finish_store, write_states
 from meshes.icosphere import icosphere
 
@@ -34,11 +42,11 @@ def plausible(steps: int = 5) -> np.ndarray:
     return (mean + spread * noise).astype(np.float32)
 
 
-def stored(folder: Path, states: np.ndarray, times=TIMES) -> str:
+def stored(folder: Path, states: np.ndarray, times=TIMES, channels=CHANNELS) -> str:
     url = str(folder / "states.zarr")
     layout = StoreLayout(
         times=times,
-        channels=CHANNELS,
+        channels=channels,
         mesh=MESH,
         statics={},
         time_step=np.timedelta64(6 * 3600, "s"),
@@ -122,6 +130,28 @@ def test_global_mean_tells_the_usual_levels_apart(level, tmp_path):
     assert found == {time_text(time) for time in times} - {right}
 
 
+HUMIDITY = {1000: 0.0105, 850: 0.006, 500: 0.001, 200: 2e-5, 100: 3e-6}  # global means
+
+
+def test_means_far_from_the_middle_of_the_plausible_are_known(tmp_path):
+    """Humidity lies near nothing, and the upper stratosphere is warmer than the standard's."""
+    channels = (*(f"specific_humidity_{level}" for level in HUMIDITY), "temperature_1")
+    means = np.array([*HUMIDITY.values(), 265.0])[:, None]
+    noise = np.random.default_rng(2).uniform(0.5, 1.5, size=(2, 6, 42))
+    states = (means * np.where(np.arange(6)[:, None] < 5, noise, 1 + 0.1 * (noise - 1))).astype(
+        "f4"
+    )
+    report = audit_store(stored(tmp_path / "real", states, TIMES[:2], channels))
+    assert report.passed, report.text()
+    states[1, 1] += 0.03  # plausible at a point, not everywhere
+    found = only_finding(stored(tmp_path / "wet", states, TIMES[:2], channels))
+    assert found.line.startswith("global_mean: 2017-01-01T06 specific_humidity_850: 0.03")
+    lower = (*channels[:5], "temperature_10")
+    states[1, 1] -= 0.03
+    found = audit_store(stored(tmp_path / "lower", states, TIMES[:2], lower)).findings
+    assert {(one.kind, one.channel) for one in found} == {("global_mean", "temperature_10")}
+
+
 def test_frozen_feed_is_named(tmp_path):
     states = plausible()
     states[2, 2] = states[1, 2]
@@ -190,6 +220,16 @@ def test_unfinished_store_is_a_finding(tmp_path):
     found = only_finding(url)
     assert found.kind == "unfinished"
     assert "run the ingest again" in found.detail
+    assert run_verb(AuditSettings, audit, "audit", ["--store", url]) == 1
+
+
+@pytest.mark.parametrize("folder", ["nope", "."])
+def test_what_is_no_store_is_a_mistake_and_no_finding(folder, tmp_path, capsys):
+    url = str(tmp_path / folder)
+    assert run_verb(AuditSettings, audit, "audit", ["--store", url]) == 2
+    printed = capsys.readouterr()
+    assert printed.err == f"audit: expected a training store at {url}, found none\n"
+    assert printed.out == ""
 
 
 def test_kinds_may_be_accepted_by_name(tmp_path):

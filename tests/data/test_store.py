@@ -1,6 +1,7 @@
 """A training store or a forecast is whole or does not open, and reads what was written."""
 
 import pickle
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ def test_what_is_written_is_read(url):
     np.testing.assert_array_equal(store.statics["land_sea_mask"], np.zeros(42))
     for index in range(10):
         np.testing.assert_array_equal(store.read(index), STATES[index])
-        assert store.verify_checksum(index)
+        assert store.damaged_channels(index, store.read_unchecked(index)) == []
     with pytest.raises(DataError, match="time step of 0 to 9, got 10"):
         store.read(10)
 
@@ -162,8 +163,42 @@ def test_damaged_values_are_found_by_channel(tmp_path):
     content[42 * 4 + 17] ^= 1  # in the second channel
     chunk.write_bytes(content)
     store = open_store(url)
-    assert [store.verify_checksum(index) for index in (2, 3, 4)] == [True, False, True]
-    assert store.damaged_channels(3, store.read(3)) == ["temperature_850"]
+    for index, damaged in ((2, []), (3, ["temperature_850"]), (4, [])):
+        assert store.damaged_channels(index, store.read_unchecked(index)) == damaged
+    message = "values of temperature_850 at 2017-01-01T18 are not those .*delete the store and inge"
+    with pytest.raises(DataError, match=message):
+        store.read(3)
+
+
+def halved(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+STORE_DAMAGE = {
+    "zarr.json": halved,
+    "mass": shutil.rmtree,
+    "latitude/c/0": halved,
+    "longitude/c/0": Path.unlink,
+    "checksum/zarr.json": halved,
+    "statics": shutil.rmtree,
+}
+
+
+@pytest.mark.parametrize("part", STORE_DAMAGE)
+def test_store_damaged_beside_its_states_is_refused_in_one_line(part, tmp_path):
+    url = written(str(tmp_path / "states.zarr"))
+    STORE_DAMAGE[part](Path(url, part))
+    with pytest.raises(DataError, match=rf"{url}: .*delete it and ingest") as refused:
+        open_store(url)
+    assert "\n" not in str(refused.value)
+
+
+def test_truncated_marker_is_no_other_store(tmp_path):
+    url = written(str(tmp_path / "states.zarr"))
+    halved(Path(url, "zarr.json"))
+    with pytest.raises(DataError, match=r"zarr.json is damaged .*delete it and ingest"):
+        create_store(url, layout())
 
 
 def test_truncated_or_missing_chunk_is_named_by_its_time(tmp_path):
@@ -175,6 +210,9 @@ def test_truncated_or_missing_chunk_is_named_by_its_time(tmp_path):
     chunk.unlink()
     with pytest.raises(DataError, match="chunk of 2017-01-01T18 is missing or truncated"):
         store.read(3)
+    shutil.rmtree(tmp_path / "states.zarr/states")
+    with pytest.raises(DataError, match="chunk of 2017-01-01T00 is missing or truncated"):
+        open_store(store.url).read(0)
 
 
 def test_state_of_nothing_but_fill_values_is_no_missing_chunk(url):
@@ -310,6 +348,31 @@ def test_forecast_opens_only_when_whole(url):
     np.testing.assert_array_equal(stack_channels(open_forecast(url), FORECAST_CHANNELS), FORECAST)
     with pytest.raises(DataError, match=r"expected a whole forecast at .*nowhere, got none"):
         open_forecast(url + "nowhere")
+
+
+@pytest.mark.parametrize("part", ["zarr.json", "lead_time/c/0", "latitude/zarr.json"])
+def test_damaged_forecast_is_refused_in_one_line(part, tmp_path):
+    url = forecast(str(tmp_path / "f.zarr"))
+    halved(Path(url, part))
+    with pytest.raises(DataError, match=rf"{url}.* damaged .*delete it and .*predict again") as one:
+        open_forecast(url)
+    assert "\n" not in str(one.value)
+    if part == "zarr.json":
+        for refused in (lambda: list_forecasts(str(tmp_path)), lambda: writer(url)):
+            with pytest.raises(DataError, match=r"f.zarr: its zarr.json is damaged"):
+                refused()
+
+
+@pytest.mark.parametrize("damage", [halved, Path.unlink])
+def test_damaged_chunk_names_its_forecast(damage, tmp_path):
+    url = forecast(str(tmp_path / "f.zarr"))
+    damage(Path(url, "temperature/c.1.0.0"))
+    dataset = open_forecast(url)
+    stack_channels(dataset.isel(lead_time=[0, 1]), ["temperature_850"])  # of another chunk
+    with pytest.raises(
+        DataError, match=rf"forecast {url} is damaged .*delete it and predict again"
+    ):
+        stack_channels(dataset.isel(lead_time=[2, 4]), ["temperature_850"])
 
 
 def test_whole_forecast_of_the_same_provenance_is_kept(url):
