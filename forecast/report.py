@@ -20,7 +20,24 @@ if TYPE_CHECKING:
     from forecast.drawing.index import Entry, Index
 
 PICTURE_BYTES = 3_500_000  # of all pictures on a page; a third more as text
-_FIELDS = ("variable", "level", "region", "model", "score", "lead_hours", "value", "cases")
+_TEXT, _NUMBER, _NONE = (str,), (int, float), type(None)
+_TYPES: dict[str, tuple[type, ...]] = {
+    "variable": _TEXT,
+    "level": (int, _NONE),
+    "region": _TEXT,
+    "model": _TEXT,
+    "score": _TEXT,
+    "lead_hours": _NUMBER,
+    "value": (*_NUMBER, _NONE),
+    "cases": (int,),
+}
+_TYPES_IF_THERE = {
+    "low": _NUMBER,
+    "high": _NUMBER,
+    "units": _TEXT,
+    "verdict": _TEXT,
+    "beyond": (int,),
+}
 
 
 class Report(Settings):
@@ -66,13 +83,27 @@ def read_scores(path: Path) -> list[Record]:
     if not isinstance(records, list) or not records:
         raise DataError(f"expected a list of score records in {path}, got {type(records).__name__}")
     for number, record in enumerate(records):
-        absent = [field for field in _FIELDS if not isinstance(record, dict) or field not in record]
-        if absent:
-            raise DataError(
-                f"expected {', '.join(_FIELDS)} in record {number} of {path}, got none of "
-                f"{', '.join(absent)}; run forecast.verify again"
-            )
+        _check(record, f"record {number} of {path}")
     return records
+
+
+def _check(record: object, place: str) -> None:
+    """Raises on a record that lacks a field or has one of a wrong type."""
+    if not isinstance(record, dict):
+        raise DataError(f"expected a score in {place}, got {record!r}; run forecast.verify again")
+    if absent := [field for field in _TYPES if field not in record]:
+        raise DataError(
+            f"expected {', '.join(_TYPES)} in {place}, got none of {', '.join(absent)}; "
+            "run forecast.verify again"
+        )
+    for field, types in (_TYPES | _TYPES_IF_THERE).items():
+        # type, not isinstance: true is no number
+        if field in record and type(record[field]) not in types:
+            names = " or ".join("null" if kind is _NONE else kind.__name__ for kind in types)
+            raise DataError(
+                f"expected {names} as {field} in {place}, got {record[field]!r}; "
+                "run forecast.verify again"
+            )
 
 
 def page_html(records: Sequence[Record], index: Index, folder: Path, title: str) -> str:

@@ -10,7 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -81,6 +81,9 @@ def verify(settings: Verify) -> list[Record]:
     from forecast.verification.smoothness import smoothness_of
     from meshes.icosphere import icosphere
 
+    for file in filter(None, (settings.output, settings.sums)):
+        if Path(file).is_dir():
+            raise DataError(f"expected a file to write to, got the folder {file}")
     analyses = open_store(settings.analyses)
     plan = make_plan(settings, analyses)
     climatology = _climatology(settings, plan, analyses)
@@ -97,6 +100,7 @@ def verify(settings: Verify) -> list[Record]:
 
 def make_plan(settings: Verify, analyses: StateStore) -> Plan:
     """The pairs of forecasts in the folder and analyses in the store that can be verified."""
+    from forecast.data.storage import names_in
     from forecast.data.store import list_forecasts
     from forecast.verification.alignment import align
 
@@ -106,7 +110,10 @@ def make_plan(settings: Verify, analyses: StateStore) -> Plan:
             f"expected forecasts in {settings.forecasts}, got none; run the predict verb first"
         )
     forecasts = [_forecast(url, analyses) for url in urls]
-    return align(forecasts, analyses.times, analyses.channels, every_pair=settings.every_pair)
+    plan = align(forecasts, analyses.times, analyses.channels, every_pair=settings.every_pair)
+    whole = {url.rsplit("/", 1)[-1] for url in urls}
+    unfinished = [n for n in names_in(settings.forecasts) if n.endswith(".zarr") and n not in whole]
+    return replace(plan, unfinished=tuple(unfinished))
 
 
 def sums_of_forecasts(
@@ -193,6 +200,7 @@ def _forecast(url: str, analyses: StateStore) -> Forecast:
         init_time=init_time,
         lead_times=lead_times,
         channels=tuple(dataset.attrs["channels"]),
+        checkpoint=str(dataset.attrs.get("checkpoint", "none")),
     )
 
 
@@ -289,6 +297,8 @@ def _remarks(plan: Plan, climatology: Climatology | None) -> Iterator[str]:
         f"{len(plan.forecasts)} init_times, {len(plan.lead_times)} leads, "
         f"{len(plan.channels)} channels"
     )
+    if plan.unfinished:
+        yield f"{len(plan.unfinished)} unfinished forecasts left out, first {plan.unfinished[0]}"
     if plan.pairs_without_targets:
         yield f"{plan.pairs_without_targets} pairs (init_time, lead_time) lacked targets"
     if plan.forecasts_left_out:
@@ -325,8 +335,11 @@ def _write(path: Path, content: bytes) -> None:
     """Write a file at once: a reader sees the old one or the whole new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    partial.replace(path)
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

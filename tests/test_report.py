@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+from html import unescape
 from io import BytesIO
 from pathlib import Path
 
@@ -133,10 +134,8 @@ def test_the_headline_is_the_ratio_to_persistence_and_says_where_it_fails(tmp_pa
     assert [card.ratio for card in cards] == ["0.27", "0.48", "0.77"]
     assert [card.good for card in cards] == [True, True, False]
     assert cards[2].verdict == "not better than damped persistence or climatology"
-    page = text_of(page_of(tmp_path, score_records()))
-    assert "0.27 times persistence&#39;s 24 hours ahead" in page or (
-        "0.27 times persistence's 24 hours ahead" in page
-    )
+    page = unescape(text_of(page_of(tmp_path, score_records())))
+    assert "0.27 times persistence's 24 hours ahead" in page
 
 
 def test_the_page_asks_nothing_of_anyone(tmp_path):
@@ -183,6 +182,19 @@ def test_a_score_that_is_not_a_number_is_a_dash(tmp_path):
     rows = skill_table(records, "geopotential", 500, "rmse")["rows"]
     assert [cell["error"] for cell in rows[0]["cells"]] == ["171", "456", "801", "–"]
     assert "1010" not in text_of(page_of(tmp_path, records))
+
+
+def test_a_blow_up_is_told_with_the_number_of_forecasts(tmp_path):
+    records = score_records()
+    for score, more in (
+        ("rayleigh_ratio", {"verdict": "blow-up", "beyond": 1}),
+        ("energy_ratio", {}),
+    ):
+        blown = next(r for r in records if r["score"] == score and r["lead_hours"] == 240.0)
+        blown.update(value=None, **more)
+    page = text_of(page_of(tmp_path, records))
+    assert "–, – blow-up in 1 of 40" in page
+    assert "not measured" not in page
 
 
 def test_wind_is_headlined_by_its_vector_error():
@@ -249,6 +261,16 @@ def test_charts_take_the_colours_of_the_page_and_keep_their_words():
     assert error_svg(found("rmse"), "RMSE of z500", "m² s⁻²") == charts[0]
 
 
+def test_the_last_marker_lies_within_the_chart():
+    """The frame is clipped to: half a marker, 2 points wide, must fit beside the last lead."""
+    svg = error_svg(curves_of(score_records(), "geopotential", 500, "rmse"), "RMSE", "K").decode()
+    frame = re.search(r'<clipPath[^>]*>\s*<rect x="([\d.]+)" y="[\d.]+" width="([\d.]+)"', svg)
+    assert frame
+    right = sum(float(number) for number in frame.groups())
+    markers = [float(x) for x in re.findall(r'<use [^>]*x="([\d.]+)"', svg)]
+    assert right - max(x for x in markers if x <= right) > 2.5
+
+
 def test_pictures_shrink_until_they_fit(tmp_path):
     maps_in(tmp_path)
     files = ["forecast_globe.png", "error_globe.png"]
@@ -291,6 +313,20 @@ def test_missing_scores_and_maps_are_one_line(tmp_path, capsys):
     assert "expected a list of score records" in said()
     Path(scores).write_text('[{"variable": "geopotential"}]')
     assert "in record 0" in said()
+    Path(scores).write_text("[3]")
+    assert "expected a score in record 0" in said()
+    for field, wrong, words in (
+        ("cases", None, "expected int as cases in record 1 of"),
+        ("cases", True, "got True"),
+        ("score", ["rmse"], "expected str as score in record 1 of"),
+        ("value", "9", "expected int or float or null as value in record 1 of"),
+        ("level", 500.0, "expected int or null as level in record 1 of"),
+        ("low", None, "expected int or float as low in record 1 of"),
+    ):
+        records = score_records()
+        records[1][field] = wrong
+        Path(scores).write_text(json.dumps(records))
+        assert words in said()
     Path(scores).write_text(json.dumps(score_records()))
     assert "draw the maps" in said()
     maps_in(Path(maps))

@@ -59,7 +59,7 @@ def write_store(url, values, start=START, mesh=MESH, channels=CHANNELS, source="
     finish_store(str(url))
 
 
-def write_forecast(folder, init_time, values, mesh=MESH, channels=CHANNELS):
+def write_forecast(folder, init_time, values, mesh=MESH, channels=CHANNELS, **attributes):
     name = np.datetime_as_string(init_time, unit="h")
     writer = ForecastWriter(
         f"{folder}/{name}.zarr",
@@ -67,7 +67,7 @@ def write_forecast(folder, init_time, values, mesh=MESH, channels=CHANNELS):
         lead_times=LEADS[: len(values)],
         channels=channels,
         mesh=mesh,
-        attributes={"title": "made for a test"},
+        attributes={"title": "made for a test"} | attributes,
     )
     for state in values:
         writer.append(state)
@@ -257,6 +257,7 @@ def test_a_blown_up_forecast_is_null_and_named(analyses, training, tmp_path, cap
     out = capsys.readouterr().out
     assert "not finite" in out
     assert "blow-up" in out
+    assert "in 1 of 1" in out
 
 
 def test_a_record_of_days_does_not_tell_an_extreme(forecasts, analyses, tmp_path):
@@ -312,6 +313,38 @@ def test_two_forecasts_of_one_init_time_are_refused(analyses, tmp_path):
     write_forecast(tmp_path / "f", START, states(12, 6))
     with pytest.raises(DataError, match="expected one forecast per init_time"):
         verify(settings(tmp_path / "f", analyses, tmp_path))
+
+
+def test_forecasts_of_two_checkpoints_are_refused(analyses, tmp_path):
+    times = open_store(str(analyses)).times
+    for time, checkpoint in ((times[0], "0123abcd"), (times[4], "89ef4567")):
+        write_forecast(tmp_path / "f", time, states(12, 5), checkpoint=checkpoint)
+    with pytest.raises(DataError, match=r"one checkpoint, got 0123abcd in .* and 89ef4567 in"):
+        verify(settings(tmp_path / "f", analyses, tmp_path))
+
+
+def test_unfinished_forecasts_are_told(analyses, tmp_path, capsys):
+    write_forecast(tmp_path / "f", START, states(12, 5))
+    for name in ("2001-01-02T00.zarr", "2001-01-03T00.zarr", "notes"):
+        (tmp_path / "f" / name).mkdir()
+    verify(settings(tmp_path / "f", analyses, tmp_path))
+    assert "2 unfinished forecasts left out, first 2001-01-02T00.zarr\n" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["output", "sums"])
+def test_a_folder_to_write_to_is_refused_before_anything_is_read(name, tmp_path):
+    with pytest.raises(DataError, match="expected a file to write to, got the folder"):
+        verify(settings("nowhere", "nowhere", tmp_path, **{name: str(tmp_path)}))
+
+
+def test_scores_that_cannot_be_written_leave_nothing(forecasts, analyses, tmp_path, monkeypatch):
+    def full(path, target):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="no space left"):
+        verify(settings(forecasts, analyses, tmp_path))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_analyses_of_another_period_are_refused(training, forecasts, tmp_path):

@@ -154,7 +154,7 @@ def _plot(axes: Axes, curves: Sequence[Curve]) -> None:
         if curve.low is not None and curve.high is not None:
             axes.fill_between(days, curve.low, curve.high, color=colour, alpha=0.18, lw=0)
     longest = max(days[-1] for days in (_days(curve.leads) for curve in curves))
-    axes.set_xlim(0, longest)
+    axes.set_xlim(0, 1.02 * longest)  # or the last marker is cut in half
     axes.xaxis.set_major_locator(MultipleLocator(1 if longest <= 10 else 2))
     _legend(axes)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from forecast.conventions import DataError
 from forecast.drawing.curves import BASELINES, Record, model_text
+from forecast.verification.table import verdict_text
 
 ERRORS = ("rmse", "vector_rmse")
 HEADLINE_HOURS = (24.0, 72.0, 120.0)
@@ -192,14 +193,10 @@ def smoothness_row(
     cells = []
     for lead in table_hours(records):
         record = rows.get(lead)
-        if record is None or record["value"] is None:
+        if record is None:
             cells.append({"rayleigh": "–", "energy": "", "verdict": "not measured"})
             continue
-        cells.append(
-            {
-                "rayleigh": number_text(record["value"]),
-                "energy": number_text(energy[record["model"]][lead]),
-                "verdict": record.get("verdict", ""),
-            }
-        )
+        ratios = record["value"], energy.get(record["model"], {}).get(lead)
+        rayleigh, power = ("–" if ratio is None else number_text(ratio) for ratio in ratios)
+        cells.append({"rayleigh": rayleigh, "energy": power, "verdict": verdict_text(record)})
     return {"field": field_text(variable, level), "cells": cells}

@@ -18,6 +18,7 @@ class Forecast:
     init_time: np.datetime64
     lead_times: Shaped[ndarray, " lead"]
     channels: tuple[str, ...]
+    checkpoint: str = "none"  # fingerprint of the model's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Plan:
     channels: tuple[str, ...]
     pairs_without_targets: int
     forecasts_left_out: int
+    unfinished: tuple[str, ...] = ()  # names in the folder that hold no whole forecast
 
     @property
     def lead_hours(self) -> tuple[float, ...]:
@@ -54,6 +56,7 @@ def align(
     init_times = [forecast.init_time for forecast in forecasts]
     if len(set(init_times)) < len(init_times):
         raise DataError("expected one forecast per init_time, got several in the folder")
+    _refuse_several_models(forecasts)
     found = [_with_targets(forecast, times) for forecast in forecasts]
     lead_times = np.unique(np.concatenate([forecast.lead_times for forecast in found]))
     if len(lead_times) == 0:
@@ -77,6 +80,16 @@ def align(
         pairs_without_targets=offered - sum(len(forecast.lead_times) for forecast in found),
         forecasts_left_out=len(found) - len(kept),
     )
+
+
+def _refuse_several_models(forecasts: Sequence[Forecast]) -> None:
+    first = forecasts[0]
+    for other in forecasts:
+        if other.checkpoint != first.checkpoint:
+            raise DataError(
+                f"expected forecasts of one checkpoint, got {first.checkpoint} in {first.url} and "
+                f"{other.checkpoint} in {other.url}; give each checkpoint's a folder of their own"
+            )
 
 
 def _with_targets(forecast: Forecast, times: Shaped[ndarray, " time"]) -> Forecast:

@@ -3,7 +3,7 @@
 `initial` is the analysis at init_time; the climatology is that of each valid_time.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,13 @@ def persistence_scores(
     return records
 
 
-def _pair_sums(dataset, channel, values, lead, weights):
+def _pair_sums(
+    dataset: xr.Dataset,
+    channel: Channel,
+    values: Float64[ndarray, "time member latitude longitude"],
+    lead: np.timedelta64,
+    weights: Float64[ndarray, "1 point"],
+) -> Iterator[WeightedSum]:
     """Sums of each member and each time that has a target one lead later."""
     times = dataset["time"].values
     key = Key(
@@ -94,7 +100,9 @@ def _pair_sums(dataset, channel, values, lead, weights):
                 yield WeightedSum.of(key, pair, weights)
 
 
-def _channels(dataset: xr.Dataset):
+def _channels(
+    dataset: xr.Dataset,
+) -> Iterator[tuple[Channel, Float64[ndarray, "time member latitude longitude"]]]:
     """Each channel with its values (time, member, latitude, longitude); one member if none."""
     for name, variable in dataset.data_vars.items():
         levels = variable["level"].values if "level" in variable.dims else [None]

@@ -127,8 +127,11 @@ def spectrum_sums(
     return _sums(key, powers, smoothness)
 
 
-def verdict(rayleigh_ratio: float, energy_ratio: float, *, beyond: bool = False) -> str:
-    """The ledger's word for a Rayleigh ratio ρ and an energy ratio e, prediction to targets."""
+def verdict(rayleigh_ratio: float, energy_ratio: float, *, beyond: int = 0) -> str:
+    """The ledger's word for a Rayleigh ratio ρ and an energy ratio e, prediction to targets.
+
+    `beyond` forecasts were not finite or left the weather's range; one is a blow-up.
+    """
     if beyond or not np.isfinite(rayleigh_ratio + energy_ratio) or energy_ratio > BLOWN_UP:
         return "blow-up"
     if rayleigh_ratio < SMOOTH:
@@ -144,9 +147,10 @@ def ledger_records(sums: Sequence[WeightedSum]) -> list[Record]:
     """Quotients, ratios and verdicts from the sums of each init_time.
 
     `targets_spread` is the relative standard deviation of the targets' quotient over init_times.
-    Scores of the anomaly have plain names, those of the field begin with "field_".
+    Scores of the anomaly have plain names, those of the field begin with "field_". `beyond` is in
+    a record if a forecast is: the number of those that are not finite or no weather any more.
     """
-    total = pooled(sums)
+    total, blown_up = pooled(sums), np.sum([_beyond(part) for part in sums], axis=0)
     kinds = [k for k in ("field", "anomaly") if f"targets_{k}_energy" in total.key.statistics]
     records = []
     for kind in kinds:
@@ -165,11 +169,13 @@ def ledger_records(sums: Sequence[WeightedSum]) -> list[Record]:
             if not energy["targets"][lead, column] > 0:  # a constant has no quotient: 0 / 0
                 continue
             here = {name: float(values[lead, column]) for name, values in scores.items()}
-            beyond = "beyond" in total.mean and bool(total.mean["beyond"][lead, column, 0] > 0)
+            beyond = int(blown_up[lead, column])
             word = verdict(here["rayleigh_ratio"], here["energy_ratio"], beyond=beyond)
             for name, value in here.items():
                 records.append(record | {"score": prefix + name, "value": number(value)})
             records[-2] |= {"verdict": word, "targets_spread": number(spread[lead, column])}
+            if beyond:
+                records[-2]["beyond"] = beyond
     return records
 
 
@@ -214,6 +220,13 @@ def _sums(
         weight=np.full(key.shape[1:], smoothness.mass.sum()),
         cases=np.ones(len(key.lead_hours), np.int64),
     )
+
+
+def _beyond(sums: WeightedSum) -> Bool[ndarray, "lead channel"]:
+    """Where a forecast is not finite, or anywhere further from the climatology than weather is."""
+    found = dict(zip(sums.key.statistics, sums.total[..., 0], strict=True))
+    finite = np.isfinite(found["prediction_field_energy"])
+    return ~finite | (found["beyond"] > 0) if "beyond" in found else ~finite
 
 
 def _quotient(sums: WeightedSum, who: str, kind: str) -> Float64[ndarray, "lead channel"]:

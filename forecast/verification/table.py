@@ -1,6 +1,7 @@
 """The skill table on the terminal, from score records alone."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -39,6 +40,12 @@ def print_table(records: Sequence[Record], console: Console | None = None) -> No
     console.print(_cases(errors))
     for line in _identities(records):
         console.print(line)
+
+
+def verdict_text(record: Mapping[str, Any]) -> str:
+    """The ledger's word, and in how many forecasts where those that blew up were counted."""
+    count = f" in {record['beyond']} of {record['cases']}" if "beyond" in record else ""
+    return f"{record.get('verdict', '')}{count}"
 
 
 def table_leads(records: Sequence[Record]) -> list[float]:
@@ -95,7 +102,8 @@ def _ledger(
     prefix = "" if "rayleigh_ratio" in here else "field_"
     found = [here.get(f"{prefix}{name}_ratio") for name in ("rayleigh", "energy")]
     ratios = [f"{r['value']:.2f}" if r and r["value"] is not None else "-" for r in found]
-    return ", ".join(ratios), str(found[0]["verdict"]) if found[0] else ""
+    # on two lines: whole it is wider than a column
+    return ", ".join(ratios), verdict_text(found[0]).replace(" in ", "\nin ") if found[0] else ""
 
 
 def _cases(errors: Sequence[Record]) -> str:

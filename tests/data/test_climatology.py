@@ -150,6 +150,17 @@ def test_values_that_are_not_finite_are_refused(store_of):
         fit_climatology(store_of(states))
 
 
+def test_a_climatology_that_cannot_be_written_leaves_nothing(store_of, tmp_path, monkeypatch):
+    def full(*arguments, **arrays):
+        raise OSError("no space left")
+
+    climatology = fit_climatology(store_of(noise(50)))
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="no space left"):
+        write_climatology(climatology, tmp_path / "run" / "climatology.npz")
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 def test_a_file_gives_back_what_was_written(store_of, tmp_path):
     climatology = fit_climatology(store_of(noise(50)), lead_times=np.array([DAY, 3 * DAY]))
     path = tmp_path / "run" / "climatology.npz"

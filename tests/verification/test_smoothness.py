@@ -174,6 +174,7 @@ def test_the_spread_of_the_targets_is_over_cases():
 )
 def test_verdicts(rayleigh_ratio, energy_ratio, word):
     assert verdict(rayleigh_ratio, energy_ratio) == word
+    assert verdict(rayleigh_ratio, energy_ratio, beyond=1) == "blow-up"
 
 
 def test_one_vertex_beyond_eight_deviations_is_a_blow_up():
@@ -184,7 +185,23 @@ def test_one_vertex_beyond_eight_deviations_is_a_blow_up():
         ledger_records([ledger(p, targets, 3, zero, deviation)]) for p in (targets, prediction)
     )
     assert found(calm, "rayleigh_ratio")["verdict"] == "as the targets"
+    assert "beyond" not in found(calm, "rayleigh_ratio")
     assert found(wild, "rayleigh_ratio")["verdict"] == "blow-up"
+
+
+def test_the_forecasts_that_blew_up_are_counted():
+    targets = random_field(3)[0]
+    zero, deviation = 0 * targets, np.full(len(targets), targets.std())
+    wild, broken = targets.copy(), targets.copy()
+    wild[7], broken[7] = 8.1 * targets.std(), np.nan
+    parts = [ledger(p, targets, 3, zero, deviation) for p in (targets, wild, targets, broken)]
+    for some, count in ((parts[:3], 1), (parts, 2)):
+        record = found(ledger_records(some), "rayleigh_ratio")
+        assert (record["verdict"], record["beyond"], record["cases"]) == (
+            "blow-up",
+            count,
+            len(some),
+        )
 
 
 def test_a_prediction_that_is_not_finite_is_a_blow_up_and_null():
