@@ -122,6 +122,13 @@ def test_another_layout_is_refused_and_named(url, change, named):
     np.testing.assert_array_equal(open_store(url).read(0), STATES[0])
 
 
+def test_statics_summed_in_another_order_are_the_same(url):
+    land = np.linspace(0, 1, 42, dtype=np.float32)
+    written(url, statics={"land_sea_mask": land})
+    create_store(url, layout(statics={"land_sea_mask": land * np.float32(1 + 3e-7)}))
+    np.testing.assert_array_equal(open_store(url).read(0), STATES[0])
+
+
 def test_something_else_in_the_way_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(DataError, match=r"store or nothing at .*, got something else"):
