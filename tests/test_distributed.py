@@ -46,10 +46,10 @@ def test_output_lies_where_the_command_was_given(outside, monkeypatch, tmp_path)
 
 def test_output_of_a_submitted_job_outlives_its_folder(outside, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOME", "/home/somebody")
+    monkeypatch.setenv("HOME", "/data/somebody")
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     assert on_cluster()
-    assert durable("runs") == Path("/home/somebody/icocast/runs")
+    assert durable("runs") == Path("/data/somebody/icocast/runs")
     assert durable("/data/runs") == Path("/data/runs")
     monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR")
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
