@@ -1,4 +1,4 @@
-"""Triangle meshes: vertices, faces and what follows from them."""
+"""Vertices in space, and triangle meshes: vertices, faces and what follows from them."""
 
 import hashlib
 from dataclasses import dataclass
@@ -9,8 +9,34 @@ from jaxtyping import Float64, Int64
 from numpy import ndarray
 
 
+class Vertices:
+    """What every mesh has of its vertices alone."""
+
+    vertices: Float64[ndarray, "vertex 3"]
+
+    def _freeze(self, *names: str) -> None:
+        """Replace arrays by read-only views; the caller's own stay as they are."""
+        for name in names:
+            view = getattr(self, name).view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+
+    @cached_property
+    def latitude(self) -> Float64[ndarray, " vertex"]:
+        """Degrees north of the vertices seen from the origin."""
+        x, y, z = self.vertices.T
+        return np.degrees(np.arctan2(z, np.hypot(x, y)))
+
+    @cached_property
+    def longitude(self) -> Float64[ndarray, " vertex"]:
+        """Degrees east, 0 to 360, 360 excluded; 0 at the poles."""
+        x, y, _ = self.vertices.T
+        turned = np.degrees(np.arctan2(y, x)) % 360
+        return np.where(turned >= 360, 0.0, turned)  # -1e-17 % 360 is 360
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TriangleMesh:
+class TriangleMesh(Vertices):
     """A triangulated surface; faces run counterclockwise from outside. Arrays are read-only."""
 
     vertices: Float64[ndarray, "vertex 3"]
@@ -42,13 +68,6 @@ class TriangleMesh:
             )
         self._freeze("vertices", "faces")
 
-    def _freeze(self, *names: str) -> None:
-        """Replace arrays by read-only views; the caller's own stay as they are."""
-        for name in names:
-            view = getattr(self, name).view()
-            view.flags.writeable = False
-            object.__setattr__(self, name, view)
-
     @cached_property
     def edges(self) -> Int64[ndarray, "edge 2"]:
         """Every edge once, as (i, j) with i < j, in lexicographic order."""
@@ -79,19 +98,6 @@ class TriangleMesh:
             axis=1,
         )
         return total / np.linalg.norm(total, axis=1, keepdims=True)
-
-    @cached_property
-    def latitude(self) -> Float64[ndarray, " vertex"]:
-        """Degrees north of the vertices seen from the origin."""
-        x, y, z = self.vertices.T
-        return np.degrees(np.arctan2(z, np.hypot(x, y)))
-
-    @cached_property
-    def longitude(self) -> Float64[ndarray, " vertex"]:
-        """Degrees east, 0 to 360, 360 excluded; 0 at the poles."""
-        x, y, _ = self.vertices.T
-        turned = np.degrees(np.arctan2(y, x)) % 360
-        return np.where(turned >= 360, 0.0, turned)  # -1e-17 % 360 is 360
 
     @cached_property
     def fingerprint(self) -> str:

@@ -1,5 +1,7 @@
 """Mass, Laplacian, gradient and normalised operators of a mesh; the two Rayleigh quotients.
 
+Of triangles and of cells alike: all that differs is the mass, the edge weights and the gradient.
+
 The Laplacian L is positive semi-definite: u'Lu is the integral of the squared gradient, without a
 half, and M^-1 L approximates minus the Laplace operator, on smooth fields with an error of order 2.
 """
@@ -10,25 +12,39 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, Int32
 from numpy import ndarray
-from scipy.sparse import bsr_array, coo_array, csr_array, diags_array
+from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.linalg import eigsh
 
+from meshes.delaunay import DelaunayMesh
+from meshes.finite_volume import CellMesh, Mesh
+from meshes.gradients import cell_gradient, face_gradient
 from meshes.harmonics import real_harmonics
 from meshes.mesh import TriangleMesh
 
 Normalization = Literal["mass", "degree"]
 
 
-def mass(mesh: TriangleMesh) -> Float64[ndarray, " vertex"]:
-    """Diagonal of the lumped mass matrix: a third of the areas of the adjacent flat faces."""
+def mass(mesh: Mesh) -> Float64[ndarray, " vertex"]:
+    """Diagonal of the lumped mass matrix: a third of the adjacent flat faces', or cells' areas."""
+    if isinstance(mesh, CellMesh | DelaunayMesh):
+        return mesh.areas
     thirds = np.repeat(mesh.face_areas / 3, 3)
     return np.bincount(mesh.faces.ravel(), thirds, len(mesh.vertices))
 
 
-def area_weights(mesh: TriangleMesh) -> Float64[ndarray, " vertex"]:
+def area_weights(mesh: Mesh) -> Float64[ndarray, " vertex"]:
     """The mass, scaled to mean 1."""
     areas = mass(mesh)
     return areas / areas.mean()
+
+
+def edge_weights(mesh: Mesh) -> csr_array:
+    """Symmetric weights w_ij: cotangents of triangles; of cells, dual edge length / distance."""
+    if not isinstance(mesh, CellMesh | DelaunayMesh):
+        return cotangent_weights(mesh)
+    i, j = mesh.edges.T
+    one_way = coo_array((mesh.weights, (i, j)), shape=(len(mesh.vertices),) * 2).tocsr()
+    return csr_array(one_way + one_way.T)
 
 
 def cotangent_weights(mesh: TriangleMesh) -> csr_array:
@@ -52,42 +68,15 @@ def cotangent_weights(mesh: TriangleMesh) -> csr_array:
     return csr_array(one_way + one_way.T)
 
 
-def laplacian(mesh: TriangleMesh) -> csr_array:
-    """L = diag(row sums of w) - w with cotangent weights w: positive semi-definite."""
-    weights = cotangent_weights(mesh)
+def laplacian(mesh: Mesh) -> csr_array:
+    """L = diag(row sums of w) - w with the edge weights w: positive semi-definite."""
+    weights = edge_weights(mesh)
     return csr_array(diags_array(weights.sum(axis=1)) - weights)
 
 
-def gradient(mesh: TriangleMesh) -> csr_array:
-    """Tangent gradient at vertices: row 3 i + c is its Cartesian component c at vertex i.
-
-    Area-weighted mean of the gradients on adjacent faces, projected on the tangent plane. Faces
-    left and right of the arcs of coarser refinements differ in shape: on icospheres the error is
-    of order 1 along these arcs and 1.5 in the root mean square.
-    """
-    vertices, faces = len(mesh.vertices), len(mesh.faces)
-    corners = [mesh.vertices[mesh.faces[:, corner]] for corner in range(3)]
-    unit = mesh.face_vectors / mesh.face_areas[:, None]
-    # The gradient on a face times its area is the sum of u_k (n x edge opposite to k) / 2.
-    terms = [np.cross(unit, corners[(k + 2) % 3] - corners[(k + 1) % 3]) / 2 for k in range(3)]
-    on_faces = csr_array(
-        (
-            np.stack(terms, axis=-1).ravel(),
-            np.repeat(mesh.faces, 3, axis=0).ravel(),
-            np.arange(0, 9 * faces + 1, 3),
-        ),
-        shape=(3 * faces, vertices),
-    )
-    normals = mesh.normals
-    tangent = np.eye(3) - normals[:, :, None] * normals[:, None, :]
-    tangent /= 3 * mass(mesh)[:, None, None]
-    ones, owners = np.ones(3 * faces), np.repeat(np.arange(faces), 3)
-    around = coo_array((ones, (mesh.faces.ravel(), owners)), shape=(vertices, faces)).tocsr()
-    blocks = np.repeat(tangent, np.diff(around.indptr), axis=0)
-    means = bsr_array((blocks, around.indices, around.indptr), shape=(3 * vertices, 3 * faces))
-    rows = csr_array(means.tocsr() @ on_faces)
-    rows.sort_indices()
-    return rows
+def gradient(mesh: Mesh) -> csr_array:
+    """Tangent gradient at vertices: row 3 i + c is its Cartesian component c at vertex i."""
+    return cell_gradient(mesh) if isinstance(mesh, CellMesh) else face_gradient(mesh)
 
 
 def spectral_bound(matrix: csr_array) -> float:
@@ -129,9 +118,7 @@ class NormalizedOperator:
     scale: Float64[ndarray, " vertex"]
 
 
-def normalized_operator(
-    mesh: TriangleMesh, normalization: Normalization = "mass"
-) -> NormalizedOperator:
+def normalized_operator(mesh: Mesh, normalization: Normalization = "mass") -> NormalizedOperator:
     """The symmetric operator that propagators are series in."""
     if normalization == "mass":
         scale = np.sqrt(mass(mesh))
@@ -139,7 +126,7 @@ def normalized_operator(
         bound = spectral_bound(stiffness)
     else:
         scale = np.ones(len(mesh.vertices))
-        weights = cotangent_weights(mesh)
+        weights = edge_weights(mesh)
         adjacency = _scaled(weights, 1 / np.sqrt(weights.sum(axis=1)))
         stiffness = csr_array(diags_array(scale) - adjacency)
         # The spectrum of S lies in [0, 2] only where no weight is negative.
@@ -169,21 +156,22 @@ def padded_rows(
     return columns, weights
 
 
-def rayleigh_quotient(u: Float64[ndarray, "vertex ..."], mesh: TriangleMesh) -> float:
+def rayleigh_quotient(u: Float64[ndarray, "vertex ..."], mesh: Mesh) -> float:
     """u'Lu / u'Mu, sums over all fields before dividing: mean squared wavenumber.
 
-    l(l + 1) for a harmonic of degree l on the unit sphere, exact for l = 1, order 2 otherwise.
+    l(l + 1) for a harmonic of degree l on the unit sphere, of order 2; on an icosphere l = 1 is
+    exact.
     """
-    weights = coo_array(cotangent_weights(mesh))
+    weights = coo_array(edge_weights(mesh))
     return _edge_sum(u, weights) / float(np.tensordot(mass(mesh), u * u, axes=1).sum())
 
 
-def normalized_rayleigh_quotient(u: Float64[ndarray, "vertex ..."], mesh: TriangleMesh) -> float:
-    """u'(I - D^-1/2 w D^-1/2)u / u'u, w cotangent weights, D their row sums: 0 to 2, blind to area.
+def normalized_rayleigh_quotient(u: Float64[ndarray, "vertex ..."], mesh: Mesh) -> float:
+    """u'(I - D^-1/2 w D^-1/2)u / u'u, w edge weights, D their row sums: 0 to 2, blind to area.
 
     Zero only for u proportional to sqrt(D). Numerators and denominators are summed over fields.
     """
-    weights = cotangent_weights(mesh)
+    weights = edge_weights(mesh)
     shrunk = u / np.sqrt(weights.sum(axis=1)).reshape(-1, *[1] * (u.ndim - 1))
     return _edge_sum(shrunk, coo_array(weights)) / float((u * u).sum())
 
@@ -196,26 +184,40 @@ def _edge_sum(u: Float64[ndarray, "vertex ..."], weights: coo_array) -> float:
 
 
 def low_modes(
-    mesh: TriangleMesh, l_max: int
+    mesh: Mesh, l_max: int
 ) -> tuple[Float64[ndarray, "vertex mode"], Float64[ndarray, " mode"]]:
     """The (l_max + 1)^2 gravest eigenvectors of S = M^-1/2 L M^-1/2 and their rising eigenvalues.
 
-    On a unit sphere: Rayleigh-Ritz on sqrt(m) Y_lm. The vectors are orthonormal to rounding; the
-    eigenvalues lie within 6e-5 of the operator's at refinement 4, 4e-6 at 5 (l_max = 8).
+    On a unit sphere Rayleigh-Ritz on sqrt(m) Y_lm: the eigenvalues lie within 6e-5 of the
+    operator's at refinement 4, 4e-6 at 5 (l_max = 8). Elsewhere by Lanczos. The vectors are
+    orthonormal to rounding, and on a connected mesh the first one is sqrt(m).
     """
-    radii = np.linalg.norm(mesh.vertices, axis=1)
-    if np.abs(radii - 1).max() > 1e-9:
+    modes = (l_max + 1) ** 2
+    if modes > len(mesh.vertices):
         raise ValueError(
-            f"low modes need vertices on the unit sphere, got radii from {radii.min()} to "
-            f"{radii.max()}"
-        )
-    if (l_max + 1) ** 2 > len(radii):
-        raise ValueError(
-            f"degrees up to {l_max} are {(l_max + 1) ** 2} modes, more than the {len(radii)} "
+            f"degrees up to {l_max} are {modes} modes, more than the {len(mesh.vertices)} "
             "vertices: lower l_max or refine the mesh"
         )
     scale = np.sqrt(mass(mesh))
-    basis = np.linalg.qr(scale[:, None] * real_harmonics(l_max, mesh.vertices))[0]
-    restricted = basis.T @ (_scaled(laplacian(mesh), 1 / scale) @ basis)
+    stiffness = _scaled(laplacian(mesh), 1 / scale)
+    if np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1).max() < 1e-9:
+        spanning = scale[:, None] * real_harmonics(l_max, mesh.vertices)
+    else:
+        spanning = _gravest(stiffness, modes, scale)
+    basis = np.linalg.qr(spanning)[0]
+    restricted = basis.T @ (stiffness @ basis)
     eigenvalues, rotation = np.linalg.eigh((restricted + restricted.T) / 2)
     return basis @ rotation, eigenvalues
+
+
+def _gravest(
+    stiffness: csr_array, modes: int, kernel: Float64[ndarray, " vertex"]
+) -> Float64[ndarray, "vertex mode"]:
+    """`kernel` and the eigenvectors that follow it, by Lanczos on (S + shift)^-1."""
+    if 2 * modes > len(kernel):
+        vectors = np.linalg.eigh(stiffness.toarray())[1]
+    else:
+        start = np.random.default_rng(0).standard_normal(len(kernel))
+        shift = 1 / (kernel @ kernel)  # below the gravest eigenvalues, which go with 1/area
+        vectors = np.asarray(eigsh(stiffness.tocsc(), modes, sigma=-shift, v0=start)[1])
+    return np.column_stack([kernel, vectors[:, 1:modes]])

@@ -7,12 +7,14 @@ import pytest
 from scipy.sparse import csr_array
 from scipy.sparse.linalg import eigsh
 
+from meshes.finite_volume import healpix, latitude_longitude, voronoi
 from meshes.harmonics import real_harmonics
 from meshes.icosphere import icosphere
 from meshes.mesh import TriangleMesh
 from meshes.operators import (
     area_weights,
     cotangent_weights,
+    edge_weights,
     gradient,
     laplacian,
     low_modes,
@@ -23,6 +25,7 @@ from meshes.operators import (
     rayleigh_quotient,
     spectral_bound,
 )
+from meshes.surfaces import read_surface, scaled, torus
 from tests.meshes import TWO_FOLD, orders
 
 REFINEMENTS = range(5)
@@ -32,6 +35,13 @@ def flattened():
     """An ellipsoid thin enough for obtuse faces, whose cotangent weights are partly negative."""
     mesh = icosphere(2)
     return TriangleMesh(vertices=mesh.vertices * [1, 1, 0.05], faces=mesh.faces)
+
+
+def len_of(mesh):
+    return str(len(mesh.vertices))
+
+
+CELLS = [voronoi(icosphere(3)), healpix(8), latitude_longitude(24, 48)]
 
 
 def flat_patch():
@@ -155,6 +165,47 @@ def test_constants_have_quotient_zero_and_a_normalized_one_above():
     assert normalized_rayleigh_quotient(np.sqrt(rows), mesh) < 1e-15
 
 
+@pytest.mark.parametrize("mesh", CELLS, ids=len_of)
+def test_operators_of_cells_keep_what_those_of_triangles_keep(mesh):
+    operator = laplacian(mesh)
+    assert abs(operator - operator.T).max() == 0
+    assert np.abs(operator.sum(axis=1)).max() < 1e-10 * operator.diagonal().max()
+    assert edge_weights(mesh).data.min() > 0
+    assert mass(mesh).sum() == pytest.approx(4 * np.pi, rel=1e-13)
+    assert rayleigh_quotient(np.ones(len(mesh.vertices)), mesh) < 1e-12
+    assert padded_rows(normalized_operator(mesh).matrix)[0].shape[0] == len(mesh.vertices)
+    u = np.random.default_rng(0).standard_normal(len(mesh.vertices))
+    quotient = u @ (operator @ u) / (u @ (mass(mesh) * u))
+    assert rayleigh_quotient(u, mesh) == pytest.approx(quotient, rel=1e-12)
+
+
+@pytest.mark.parametrize("form", ["mass", "degree"])
+@pytest.mark.parametrize("mesh", [voronoi(icosphere(2)), healpix(4), latitude_longitude(8, 16)])
+def test_normalized_operators_of_cells_have_norm_at_most_one(mesh, form):
+    spectrum = np.linalg.eigvalsh(normalized_operator(mesh, form).matrix.toarray())
+    assert spectrum[0] >= -1 - 1e-14  # in the degree form quadrangles reach -1
+    assert spectrum[-1] == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "negative", "largest"),
+    [("spot", 269, 85_889), ("cheburashka", 1438, 126_267), ("rocker-arm", 1402, 473_171)],
+)
+def test_operators_of_real_surfaces_are_positive_within_their_bound(
+    shared_data, name, negative, largest
+):
+    """Obtuse triangles give negative weights, tiny ones a far spectrum: 1,317 at refinement 4."""
+    mesh = read_surface(shared_data / "meshes" / f"{name}.ply")
+    assert np.count_nonzero(edge_weights(mesh).data < 0) == 2 * negative
+    operator = normalized_operator(mesh)
+    assert operator.bound / 1.02 == pytest.approx(largest, rel=1e-3)
+    assert eigsh(operator.matrix, 1, which="SA")[0][0] >= -1
+    modes, eigenvalues = low_modes(mesh, 8)
+    np.testing.assert_allclose(modes.T @ modes, np.eye(81), atol=1e-13)
+    assert abs(eigenvalues[0]) < 1e-9
+    assert 0.5 < eigenvalues[1] < 2
+
+
 @pytest.mark.parametrize(("refinement", "largest"), [(3, 323.8), (4, 1317.2), (5, 5302.3)])
 def test_bound_lies_two_percent_above_the_known_largest_eigenvalue(refinement, largest):
     bound = normalized_operator(icosphere(refinement), "mass").bound
@@ -262,8 +313,8 @@ def test_gradient_converges_at_order_one_and_one_and_a_half_in_the_mean(u, slope
     assert mean[-1] < 1.3e-3 / np.sqrt(4 * np.pi)
 
 
-def test_gradient_is_tangent_and_kills_constants():
-    mesh = icosphere(4)
+@pytest.mark.parametrize("mesh", [icosphere(4), *CELLS], ids=len_of)
+def test_gradient_is_tangent_and_kills_constants(mesh):
     operator = gradient(mesh)
     assert operator.shape == (3 * len(mesh.vertices), len(mesh.vertices))
     assert np.abs(operator.sum(axis=1)).max() < 1e-12
@@ -309,9 +360,44 @@ def test_low_modes_are_orthonormal_eigenvectors_as_far_as_they_resolve():
     np.testing.assert_allclose(modes.T @ (stiffness @ modes), np.diag(eigenvalues), atol=1e-10)
 
 
-def test_low_modes_need_the_unit_sphere():
-    with pytest.raises(ValueError, match=r"vertices on the unit sphere, got radii from 0\.05"):
-        low_modes(flattened(), 2)
+def unit_modes(mesh, l_max):
+    """Low modes with S and its true gravest eigenvalues."""
+    modes, eigenvalues = low_modes(mesh, l_max)
+    scale = 1 / np.sqrt(mass(mesh))
+    stiffness = laplacian(mesh).multiply(scale).multiply(scale[:, None]).toarray()
+    return modes, eigenvalues, stiffness, np.linalg.eigvalsh(stiffness)[: len(eigenvalues)]
+
+
+@pytest.mark.parametrize("l_max", [0, 4, 11])
+@pytest.mark.parametrize(
+    "mesh", [flattened(), torus(around=16, across=10), scaled(icosphere(2))], ids=len_of
+)
+def test_low_modes_off_the_unit_sphere_are_orthonormal_eigenvectors(mesh, l_max):
+    """l_max = 11 asks for most of the spectrum, which Lanczos does not give."""
+    modes, eigenvalues, stiffness, true = unit_modes(mesh, l_max)
+    top = float(np.linalg.norm(stiffness, 2))
+    np.testing.assert_allclose(modes.T @ modes, np.eye(len(eigenvalues)), atol=1e-13)
+    np.testing.assert_allclose(eigenvalues, true, atol=1e-13 * top)
+    np.testing.assert_allclose(stiffness @ modes, modes * eigenvalues, atol=1e-11 * top)
+    constant = np.sqrt(mass(mesh) / mass(mesh).sum())
+    np.testing.assert_allclose(np.abs(modes[:, 0]), constant, atol=1e-12)
+
+
+def test_low_modes_of_a_thin_torus_are_those_of_its_circle():
+    """A ring of radius r carries k^2 / r^2 twice each; the tube's own modes come far later."""
+    mesh = torus(ring=1.0, tube=0.05, around=240, across=12)
+    radius = np.hypot(*mesh.vertices[:, :2].T).max() / 1.05
+    _, eigenvalues = low_modes(mesh, 2)
+    expected = np.array([0, 1, 1, 4, 4, 9, 9, 16, 16]) / radius**2
+    np.testing.assert_allclose(eigenvalues, expected, rtol=4e-3, atol=1e-10)
+
+
+@pytest.mark.parametrize("mesh", CELLS, ids=len_of)
+def test_low_modes_of_cells_are_orthonormal_and_near_the_degrees(mesh):
+    modes, eigenvalues = low_modes(mesh, 3)
+    np.testing.assert_allclose(modes.T @ modes, np.eye(16), atol=1e-13)
+    degrees = np.floor(np.sqrt(np.arange(16)))
+    np.testing.assert_allclose(eigenvalues, degrees * (degrees + 1), rtol=0.05, atol=1e-11)
 
 
 def test_more_modes_than_vertices_are_refused():
