@@ -1,58 +1,22 @@
-"""Configuration: strict sections, read from TOML, every field an option of the command line."""
+"""Configuration of a run, from data to report."""
 
-import argparse
-import sys
-import tomllib
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
 from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
-    ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-)
 
-from forecast.conventions import WIND_PAIRS, Channel, DataError
-
-
-class Section(BaseModel):
-    """A part of a configuration: unknown keys and wrong types are refused, nothing changes."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-def _from_text(time: object) -> object:
-    """2021-01-05T00, 2021-01-05 and whatever else ISO 8601 knows; pydantic wants minutes."""
-    return datetime.fromisoformat(time) if isinstance(time, str) else time
-
-
-def _utc(time: datetime) -> datetime:
-    """UTC without saying so, as numpy keeps time."""
-    return time.astimezone(UTC).replace(tzinfo=None) if time.tzinfo else time
-
-
-# a time in UTC; a string where it comes from JSON, as a checkpoint's does
-Instant = Annotated[
-    datetime, Field(strict=False), BeforeValidator(_from_text), AfterValidator(_utc)
-]
+from forecast.architecture import IcocastConfig, ModelConfig
+from forecast.conventions import WIND_PAIRS, Channel
+from forecast.settings import Instant, Section, Settings
 
 
 class MeshConfig(Section):
@@ -138,23 +102,6 @@ def _shared(one: Split, other: Split) -> bool:
     return (one.source, one.member) == (other.source, other.member) and overlap
 
 
-class ModelConfig(Section):
-    """Size and form of the forecaster (model.md sections 4, 9, 10, 20).
-
-    `smoothing_cap` 0 leaves smoothing out: every propagator is strict.
-    """
-
-    channels: Annotated[int, Field(gt=0, multiple_of=2)]
-    layers: PositiveInt
-    low_degree: NonNegativeInt
-    heads: PositiveInt
-    phase_cap: PositiveFloat
-    smoothing_cap: NonNegativeFloat
-    statics: Annotated[
-        tuple[Literal["land_sea_mask", "geopotential_at_surface"], ...], Field(strict=False)
-    ]
-
-
 class Stage(Section):
     """A part of the curriculum: `rollout` time steps in the loss, the rate falling as a cosine."""
 
@@ -210,33 +157,6 @@ class ReportConfig(Section):
     map_leads: Annotated[tuple[PositiveInt, ...], Field(strict=False, min_length=1)]
 
 
-class Settings(BaseSettings):
-    """A whole command: a `Section` whose fields are also command-line options."""
-
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        cli_kebab_case=True,
-        cli_avoid_json=True,
-        cli_hide_none_type=True,
-        cli_implicit_flags=True,
-        cli_exit_on_error=False,
-    )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only the file and the command line: no environment variable is read."""
-        return (init_settings,)
-
-
 class Run(Settings):
     """One run, from data to report; everything it writes lies in `root`/`name`."""
 
@@ -253,26 +173,21 @@ class Run(Settings):
     def folder(self) -> Path:
         return Path(self.root).expanduser() / self.name
 
-    @model_validator(mode="after")
-    def _fitting(self) -> "Run":
-        """Refuse at once what would be found out after an hour."""
+    @property
+    def states(self) -> int:
+        """Numbers of a normalised state at a vertex: a wind of two components has three."""
         channels = [Channel.parse(name) for name in self.data.channels]
-        states = len(channels) + sum(
+        return len(channels) + sum(
             Channel(WIND_PAIRS[channel.variable][0], channel.level) in channels
             for channel in channels
             if channel.variable in WIND_PAIRS
         )
-        if self.model.channels < states:
-            raise ValueError(
-                f"model.channels: expected at least the {states} numbers of a normalised state, "
-                f"got {self.model.channels}"
-            )
-        vertices, modes = 10 * 4**self.mesh.refinement + 2, (self.model.low_degree + 1) ** 2
-        if 4 * modes > vertices:
-            raise ValueError(
-                f"model.low_degree: expected at most a mode for four of the {vertices} vertices of "
-                f"refinement {self.mesh.refinement}, got {modes} modes at {self.model.low_degree}"
-            )
+
+    @model_validator(mode="after")
+    def _fitting(self) -> "Run":
+        """Refuse at once what would be found out after an hour."""
+        if isinstance(self.model, IcocastConfig):
+            self._fits(self.model)
         last = self.forecast.steps * self.data.time_step_hours
         if wrong := [h for h in self.report.map_leads if h > last or h % self.data.time_step_hours]:
             raise ValueError(
@@ -281,61 +196,15 @@ class Run(Settings):
             )
         return self
 
-
-Command = TypeVar("Command", bound=Settings)
-
-
-def read_settings(command: type[Command], arguments: Sequence[str], prog: str) -> Command:
-    """The settings of `command` from `--config FILE` and the options that override it."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--config")
-    try:
-        known, overrides = parser.parse_known_args(list(arguments))
-    except argparse.ArgumentError as error:
-        raise DataError(f"expected a file after --config: {error.message}") from None
-    values = read_toml(known.config) if known.config else {}
-    options: dict[str, Any] = {"_cli_parse_args": overrides, "_cli_prog_name": prog}
-    return command(**options, **values)
-
-
-def read_toml(path: str) -> dict[str, Any]:
-    """The keys of a TOML file."""
-    try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(
-            f"expected a configuration file, got {path}, which does not exist"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"expected TOML in {path}, got: {error}") from None
-
-
-def run_verb(
-    command: type[Command],
-    action: Callable[[Command], int | None],
-    prog: str,
-    arguments: Sequence[str] | None = None,
-) -> int:
-    """The exit code of a verb; a user's mistake is one line on stderr and exit code 2."""
-    try:
-        settings = read_settings(command, sys.argv[1:] if arguments is None else arguments, prog)
-        return action(settings) or 0
-    except ValidationError as error:
-        print(f"{prog}: {_one_line(error)}", file=sys.stderr)
-    except (DataError, SettingsError) as error:
-        print(f"{prog}: {error}", file=sys.stderr)
-    except OSError as error:
-        place = f" ({error.filename})" if error.filename else ""
-        print(f"{prog}: {error.strerror or error}{place}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print(f"{prog}: interrupted; the same command goes on from here", file=sys.stderr)
-        return 130
-    return 2
-
-
-def _one_line(error: ValidationError) -> str:
-    return "; ".join(
-        f"{'.'.join(str(part) for part in item['loc']) or 'configuration'}: {item['msg']}, "
-        f"got {item['input']!r}"
-        for item in error.errors(include_url=False)
-    )
+    def _fits(self, model: IcocastConfig) -> None:
+        if model.channels < self.states:
+            raise ValueError(
+                f"model.channels: expected at least the {self.states} numbers of a normalised "
+                f"state, got {model.channels}"
+            )
+        vertices, modes = 10 * 4**self.mesh.refinement + 2, (model.low_degree + 1) ** 2
+        if 4 * modes > vertices:
+            raise ValueError(
+                f"model.low_degree: expected at most a mode for four of the {vertices} vertices of "
+                f"refinement {self.mesh.refinement}, got {modes} modes at {model.low_degree}"
+            )

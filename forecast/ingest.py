@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from pydantic import NonNegativeInt
 
-from forecast.config import Settings, run_verb
 from forecast.data.request import IngestRequest
+from forecast.settings import Settings, run_verb
 
 if TYPE_CHECKING:
     from forecast.data.ingestion import MapTasks

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field, PositiveInt
 
-from forecast.config import Settings, run_verb
 from forecast.conventions import GRAVITY, Channel, DataError, hours, time_text
+from forecast.settings import Settings, run_verb
 
 if TYPE_CHECKING:
     import numpy as np

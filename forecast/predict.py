@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import Field, PositiveInt
 
-from forecast.config import Instant, Settings, run_verb
 from forecast.conventions import DataError, time_text
+from forecast.settings import Instant, Settings, run_verb
 
 if TYPE_CHECKING:
     from forecast.checkpoint import Checkpoint
@@ -90,24 +90,26 @@ class _Forecaster:
 
         from forecast.data.normalization import static_features
         from forecast.data.windows import StateTransform
-        from forecast.model.forecaster import Forecaster
-        from forecast.model.operator import mesh_operator
+        from forecast.model.family import forecaster, operator_for
         from meshes.icosphere import icosphere
 
         self.store, config = store, checkpoint.run.model
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.transform = StateTransform(checkpoint.normalization, store.latitude, store.longitude)
         statics = torch.from_numpy(static_features(store, checkpoint.statics))
-        model = Forecaster(
+        operator = operator_for(config, icosphere(store.refinement))
+        spread = self.transform.relative_tendency
+        model = forecaster(
             config,
-            spread=self.transform.relative_tendency,
+            spread=spread,
+            differences=torch.ones(1, len(spread)),
             statics=statics.shape[1],
+            reference=operator.bound,
             generator=torch.Generator(),
         )
         checkpoint.restore(model)
         self.model = model.to(self.device).eval()
         self.statics = statics.to(self.device)
-        operator = mesh_operator(icosphere(store.refinement), low_degree=config.low_degree)
         self.operator = operator.to(self.device, torch.float32)
 
     def run(

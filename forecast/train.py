@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from forecast.config import Run, TrainConfig, run_verb
+from forecast.config import Run
 from forecast.conventions import DataError, time_text
 from forecast.curriculum import batch_numbers, rate, total_updates
 from forecast.journal import Journal
+from forecast.settings import run_verb
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from forecast.distributed import Worker
     from forecast.model.forecaster import Forecaster
     from forecast.model.operator import MeshOperator
-
-SPECTRAL = ("phase", "phase_raw", "smoothing_raw", "share")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,31 +103,37 @@ def set_up(
 
     from forecast.data.normalization import static_features
     from forecast.data.windows import StateTransform
-    from forecast.model.forecaster import Forecaster
-    from forecast.model.operator import mesh_operator
+    from forecast.model.family import forecaster, operator_for
+    from forecast.optimisation import optimizer_of
     from meshes.icosphere import icosphere
 
     statics = torch.from_numpy(static_features(store, run.model.statics))
     transform = StateTransform(normalization, store.latitude, store.longitude)
+    operator = operator_for(run.model, icosphere(store.refinement))
+    spread = transform.relative_tendency
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(run.train.seed)
-        model = Forecaster(
+        model = forecaster(
             run.model,
-            spread=transform.relative_tendency,
+            spread=spread,
+            differences=torch.ones(1, len(spread)),
             statics=statics.shape[1],
+            reference=operator.bound,
             generator=torch.Generator().manual_seed(run.train.seed),
         )
     model = model.to(worker.device)
-    operator = mesh_operator(icosphere(store.refinement), low_degree=run.model.low_degree)
+    config = run.train
     return Training(
         run=run,
         worker=worker,
         model=model,
-        optimizer=_optimizer(model, run.train),
+        optimizer=optimizer_of(
+            model, weight_decay=config.weight_decay, phase_rate=config.phase_rate
+        ),
         operator=operator.to(worker.device, torch.float32),
         transform=transform,
         statics=statics.to(worker.device),
-        spread=transform.relative_tendency.to(worker.device),
+        spread=spread.to(worker.device),
     )
 
 
@@ -169,6 +174,8 @@ def _updates(
     training: Training, windows_of: "list[Windows]", done: int
 ) -> Iterator[tuple[int, float]]:
     """Every update after the first `done` ones, with its loss over the global batch."""
+    from forecast.optimisation import set_rate
+
     first = 0
     for number, (stage, windows) in enumerate(
         zip(training.run.train.stages, windows_of, strict=True)
@@ -182,8 +189,7 @@ def _updates(
             for update, (chosen, states) in enumerate(
                 _prefetched(training, windows, batches, first + skipped), skipped
             ):
-                for group in training.optimizer.param_groups:
-                    group["lr"] = rate(stage, update) * group["factor"]
+                set_rate(training.optimizer, rate(stage, update))
                 loss = _update(training, states)
                 if not math.isfinite(loss):
                     _refuse_loss(first + update + 1, loss, windows, chosen)
@@ -241,23 +247,6 @@ def _read(training: Training, windows: "Windows", update: int, numbers: list[int
         white = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
         states[0, :, position] += config.noise * training.transform.relative_tendency * white
     return states
-
-
-def _optimizer(model: "Forecaster", config: TrainConfig) -> "torch.optim.Optimizer":
-    """AdamW; phases, smoothings and relaxation move `phase_rate` times faster and do not decay."""
-    import torch
-
-    spectral = [p for name, p in model.named_parameters() if _is_spectral(name)]
-    others = [p for name, p in model.named_parameters() if not _is_spectral(name)]
-    groups = [
-        {"params": others, "factor": 1.0, "weight_decay": config.weight_decay},
-        {"params": spectral, "factor": config.phase_rate, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98))
-
-
-def _is_spectral(name: str) -> bool:
-    return name.rpartition(".")[2] in SPECTRAL
 
 
 def _refuse_loss(update: int, loss: float, windows: "Windows", chosen: list[int]) -> None:

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from forecast.config import Run, run_verb
+from forecast.config import Run
 from forecast.conventions import DataError
+from forecast.settings import run_verb
 
 CONFIG = Path(__file__).parent / "configs" / "demo.toml"
 Advance = Callable[[int, int], None]

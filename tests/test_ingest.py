@@ -12,10 +12,10 @@ import pytest
 import xarray as xr
 import zarr.storage._local as local_files
 
-from forecast.config import run_verb
 from forecast.conventions import DataError
 from forecast.data.store import StateStore, open_store
 from forecast.ingest import IngestSettings, ingest
+from forecast.settings import run_verb
 from tests.data.test_reanalysis import analyses, saved
 
 

@@ -58,7 +58,7 @@ def checkpoint_of(root: Path, *, decoder: float) -> Checkpoint:
     training = set_up(Worker(), run, store, normalization)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        weight = training.model.get_parameter("decoder.2.weight")
+        weight = training.model.get_parameter("network.decoder.2.weight")
         weight.copy_(decoder * torch.randn(weight.shape, generator=generator))
     written = write_checkpoint(
         run.folder / "checkpoints",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forecast.checkpoint import best_checkpoint
-from forecast.config import Run, read_settings
+from forecast.config import Run
 from forecast.data.audit import read_audit
 from forecast.data.ingestion import in_process
 from forecast.data.splits import check_splits, prepare_splits, split_url
@@ -15,6 +15,7 @@ from forecast.data.windows import window_starts
 from forecast.distributed import Worker
 from forecast.maps import Maps, draw_maps
 from forecast.predict import predict
+from forecast.settings import read_settings
 from forecast.train import train
 from forecast.verify import Verify, verify
 

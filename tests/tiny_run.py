@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from jaxtyping import Float32
 
-from forecast.config import Run, read_toml
+from forecast.config import Run
 from forecast.data.store import StoreLayout, create_store, finish_store, write_states
+from forecast.settings import read_toml
 from meshes.icosphere import Icosphere, icosphere
 
 ROOT = Path(__file__).resolve().parents[1]

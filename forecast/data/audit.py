@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, Float64
 
-from forecast.config import Settings, run_verb
 from forecast.conventions import (
     GRAVITY,
     VARIABLES,
@@ -26,6 +25,7 @@ from forecast.conventions import (
 )
 from forecast.data.store import StateStore, open_store, read_record, unfinished, write_record
 from forecast.data.units import likely_cause
+from forecast.settings import Settings, run_verb
 
 KINDS = (
     "unfinished",

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 
-from forecast.config import Section
 from forecast.data.spectral import Transform
+from forecast.settings import Section
 
 GRAVITY = 9.80616  # m s-2, the model's own: Williamson et al. (1992)
 REFERENCE_PRESSURE = 1e5  # Pa

@@ -4,8 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, field_validator
 
-from forecast.config import Instant, Remap, Section
+from forecast.config import Remap
 from forecast.conventions import Channel
+from forecast.settings import Instant, Section
 
 Locations = Annotated[tuple[str, ...], Field(strict=False)]
 

@@ -20,10 +20,10 @@ import numpy as np
 from jaxtyping import Complex, Shaped
 from pydantic import NonNegativeInt, PositiveInt, ValidationError, field_validator
 
-from forecast.config import Section
 from forecast.conventions import DataError
 from forecast.data.forcing import DAY, AtmosphereParameters
 from forecast.data.primitive_equations import Leapfrog, PrimitiveEquations
+from forecast.settings import Section
 
 BLOCK = 40  # time steps
 TIME_STEP = 21600  # s

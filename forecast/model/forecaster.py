@@ -1,50 +1,46 @@
-"""Encoder, processor, decoder: a state to the state one time step later."""
+"""The shell of every network: a state to the state one time step later."""
+
+from math import comb
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from forecast.config import ModelConfig
-from forecast.conventions import DataError
+from forecast.model.isotropic_map import IsotropicMap
 from forecast.model.operator import MeshOperator
-from forecast.model.propagator import LowDegreeBranch, Propagator, Relaxation
-from forecast.model.transport import GradientProducts
+from forecast.model.relaxation import Hyperdiffusion, Relaxation
 
 
 class Forecaster(nn.Module):
-    """A normalised state -> the one a time step later: state + tendency x `spread`, relaxed.
+    """The newest of some frames -> the next: frame, relaxed, + tendency x `spread`, smoothed.
 
-    The decoder gives the tendency in units of its spread. Decoder and relaxation start at zero, so
-    an untrained forecaster predicts no change: persistence.
+    A state holds its frames one after the other, the oldest first; the oldest leaves it. The
+    network takes the newest frame and the backward differences of it, each divided by its row of
+    `differences`, and statics; it gives what the relaxation leaves of the tendency, in units of its
+    spread. Networks start at zero, what smooths as the identity or nearly so: an untrained
+    forecaster predicts no change, persistence.
     """
 
     spread: Tensor
-    pad: Tensor
+    differences: Tensor
+    signs: Tensor
 
     def __init__(
         self,
-        config: ModelConfig,
+        network: nn.Module,
         *,
-        spread: Float[Tensor, " state"],
-        statics: int,
-        generator: torch.Generator,
+        spread: Float[Tensor, " field"],
+        differences: Float[Tensor, "frame field"],
+        relaxation: Relaxation | None = None,
+        hyperdiffusion: Hyperdiffusion | None = None,
+        analysis: IsotropicMap | None = None,
     ) -> None:
         super().__init__()
-        channels, states = config.channels, len(spread)
-        if channels < states:
-            raise DataError(
-                f"expected model.channels of at least {states}, what the state has, got {channels}"
-            )
+        self.network, self.analysis = network, analysis
+        self.relaxation, self.hyperdiffusion = relaxation, hyperdiffusion
         self.register_buffer("spread", spread)
-        self.register_buffer("pad", _random_isometry(states, channels, generator))
-        self.encoder = _perceptron(states + statics, channels, channels)
-        self.layers = nn.ModuleList(
-            Layer(config, statics=statics, generator=generator) for _ in range(config.layers)
-        )
-        self.relaxation = Relaxation(states)
-        self.decoder = _perceptron(channels + states + statics, channels, states)
-        for parameter in self.decoder[-1].parameters():
-            nn.init.zeros_(parameter)
+        self.register_buffer("differences", differences)
+        self.register_buffer("signs", _backward_differences(len(differences)).to(spread.dtype))
 
     def forward(
         self,
@@ -52,47 +48,69 @@ class Forecaster(nn.Module):
         statics: Float[Tensor, "vertex static"],
         operator: MeshOperator,
     ) -> Float[Tensor, "vertex batch state"]:
-        fixed = statics[:, None].expand(-1, state.shape[1], -1)
-        u = state @ self.pad + self.encoder(torch.cat([state, fixed], dim=-1))
-        for layer in self.layers:
-            u = layer(u, fixed, operator)
-        tendency = self.decoder(torch.cat([u, state, fixed], dim=-1))
-        return self.relaxation(state + tendency * self.spread, operator)
+        given = self.network(self.inputs(state, statics), operator)
+        following = self.following(self.relaxed(state, operator), given)
+        if self.hyperdiffusion is not None:
+            following = self.hyperdiffusion(following, operator)
+        return torch.cat([state[..., len(self.spread) :], following], dim=-1)
 
+    def relaxed(
+        self, state: Float[Tensor, "vertex batch state"], operator: MeshOperator
+    ) -> Float[Tensor, "vertex batch field"]:
+        """The newest frame as the relaxation alone would have it a time step later."""
+        newest = state[..., -len(self.spread) :]
+        return newest if self.relaxation is None else self.relaxation(newest, operator)
 
-class Layer(nn.Module):
-    """Features propagated over the mesh, then changed at each vertex by what meets there."""
-
-    def __init__(self, config: ModelConfig, *, statics: int, generator: torch.Generator) -> None:
-        super().__init__()
-        channels = config.channels
-        self.propagator = Propagator(
-            channels,
-            phase_cap=config.phase_cap,
-            smoothing_cap=config.smoothing_cap,
-            generator=generator,
-        )
-        self.branch = LowDegreeBranch(channels, low_degree=config.low_degree, generator=generator)
-        self.products = GradientProducts(channels, heads=config.heads)
-        self.norm = nn.LayerNorm(channels)
-        self.reaction = _perceptron(channels + config.heads + statics, 2 * channels, channels)
-
-    def forward(
+    def analysed(
         self,
-        u: Float[Tensor, "vertex batch channel"],
-        statics: Float[Tensor, "vertex batch static"],
+        state: Float[Tensor, "vertex batch state"],
+        statics: Float[Tensor, "vertex static"],
         operator: MeshOperator,
-    ) -> Float[Tensor, "vertex batch channel"]:
-        u = self.propagator(self.branch(u, operator), operator)
-        met = torch.cat([self.norm(u), self.products(u, operator), statics], dim=-1)
-        return u + self.reaction(met)
+    ) -> Float[Tensor, "vertex batch state"]:
+        """What the first state of a rollout is before noise came upon it, as far as is learned."""
+        if self.analysis is None:
+            return state
+        noisy = self.inputs(state, statics)[..., : self.differences.numel()]
+        return state + self.analysis(noisy, operator) * self.differences[0].repeat(self.frames)
+
+    @property
+    def frames(self) -> int:
+        """How many states the forecaster looks back on."""
+        return len(self.differences)
+
+    def inputs(
+        self, state: Float[Tensor, "vertex batch state"], statics: Float[Tensor, "vertex static"]
+    ) -> Float[Tensor, "vertex batch input"]:
+        """Newest frame, first difference, second and so on, in their units, then statics."""
+        frames = state.unflatten(-1, self.differences.shape)
+        scaled = torch.einsum("kj,vbjf->vbkf", self.signs, frames) / self.differences
+        fixed = statics[:, None].expand(-1, state.shape[1], -1)
+        return torch.cat([scaled.flatten(2), fixed], dim=-1)
+
+    def following(
+        self,
+        newest: Float[Tensor, "vertex batch field"],
+        given: Float[Tensor, "vertex batch field"],
+    ) -> Float[Tensor, "vertex batch field"]:
+        """The next frame, from the newest and what the network gives."""
+        return newest + given * self.spread
 
 
-def _perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+class DirectForecaster(Forecaster):
+    """Of networks published as giving the next state itself; untrained it is not persistence."""
+
+    def following(
+        self,
+        newest: Float[Tensor, "vertex batch field"],
+        given: Float[Tensor, "vertex batch field"],
+    ) -> Float[Tensor, "vertex batch field"]:
+        return given * self.differences[0]
 
 
-def _random_isometry(rows: int, columns: int, generator: torch.Generator) -> Tensor:
-    """`rows` orthonormal rows: zero-padding followed by a random rotation (model.md section 9)."""
-    square = torch.randn(columns, rows, generator=generator, dtype=torch.float64)
-    return torch.linalg.qr(square).Q.mT.float().contiguous()
+def _backward_differences(frames: int) -> Float[Tensor, "order frame"]:
+    """Row k takes frames, the oldest first, to the k-th backward difference of the newest."""
+    rows = torch.zeros(frames, frames, dtype=torch.float64)
+    for order in range(frames):
+        for back in range(order + 1):
+            rows[order, frames - 1 - back] = (-1) ** back * comb(order, back)
+    return rows

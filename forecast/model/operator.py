@@ -5,29 +5,14 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import scipy.sparse
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Float64
 from torch import Tensor
-from torch.nn.functional import embedding_bag
 
+from forecast.model.fluxes import FluxTable, flux_table
+from forecast.model.graph import Graph, graph_of
+from forecast.model.row_table import RowTable
 from meshes.mesh import TriangleMesh
-from meshes.operators import area_weights, gradient, low_modes, normalized_operator, padded_rows
-
-
-@dataclass(frozen=True, kw_only=True)
-class RowTable:
-    """A sparse matrix as a fixed number of entries per row; padding has weight 0."""
-
-    columns: Int[Tensor, "row width"]
-    weights: Float[Tensor, "row width"]
-
-    @classmethod
-    def of(cls, matrix: scipy.sparse.csr_array) -> "RowTable":
-        columns, weights = padded_rows(matrix)
-        return cls(columns=torch.from_numpy(columns), weights=torch.from_numpy(weights))
-
-    def product(self, x: Float[Tensor, "column field"]) -> Float[Tensor, "row field"]:
-        """The matrix times `x`. No gradient is recorded: the callers know their adjoints."""
-        return embedding_bag(self.columns, x, per_sample_weights=self.weights, mode="sum")
+from meshes.operators import Mesh, area_weights, gradient, low_modes, normalized_operator
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,22 +31,30 @@ class MeshOperator:
     gradient_columns: RowTable  # its transpose
     scale: Float[Tensor, " vertex"]  # square root of area weight: X = scale u
     modes: Float[Tensor, "vertex mode"]
-    degrees: Int[Tensor, " mode"]
+    degrees: Float[Tensor, " mode"]  # l of l(l + 1) = the mode's squared wavenumber
     weights: Float[Tensor, " vertex"]  # area weights, mean 1
-    bound: float
+    bound: float  # b, at least the largest squared wavenumber of the mesh, per radius squared
+    graph: Graph | None = None  # for models that pass messages along edges
+    fluxes: FluxTable | None = None  # for skew transport
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "MeshOperator":
         """The same operator on a device, its numbers as `dtype`."""
 
         def moved(value: object) -> object:
-            if isinstance(value, RowTable):
-                weights = value.weights.to(device, dtype)
-                return RowTable(columns=value.columns.to(device), weights=weights)
+            if isinstance(value, RowTable | Graph | FluxTable):
+                return value.to(device, dtype)
             if isinstance(value, Tensor):
                 return value.to(device, dtype if value.is_floating_point() else value.dtype)
             return value
 
         return replace(self, **{f.name: moved(getattr(self, f.name)) for f in fields(self)})
+
+    @property
+    def streams(self) -> FluxTable:
+        """The fluxes, for models that need them."""
+        if self.fluxes is None:
+            raise ValueError("expected an operator with_fluxes for skew transport, got one without")
+        return self.fluxes
 
     @property
     def vertices(self) -> int:
@@ -114,20 +107,36 @@ class _Gradient(torch.autograd.Function):
         return ctx.operator.gradient_columns.product(flat).view(len(g), *g.shape[2:]), None
 
 
-def mesh_operator(mesh: TriangleMesh, *, low_degree: int) -> MeshOperator:
-    """The operator of a whole mesh in float64, with the exact modes of degree l <= `low_degree`."""
+def mesh_operator(mesh: Mesh, *, low_degree: int) -> MeshOperator:
+    """The operator of a whole mesh in float64, with its (`low_degree` + 1)^2 gravest modes."""
     normalized = normalized_operator(mesh, "mass")
-    modes, _ = low_modes(mesh, low_degree)
+    modes, eigenvalues = low_modes(mesh, low_degree)
     gradient_matrix = gradient(mesh)
     weights = area_weights(mesh)
-    degrees = np.floor(np.sqrt(np.arange(modes.shape[1]))).astype(np.int64)
     return MeshOperator(
         neighbours=RowTable.of(normalized.matrix),
         gradient_rows=RowTable.of(gradient_matrix),
         gradient_columns=RowTable.of(scipy.sparse.csr_array(gradient_matrix.T)),
         scale=torch.from_numpy(np.sqrt(weights)),
         modes=torch.from_numpy(modes),
-        degrees=torch.from_numpy(degrees),
+        degrees=torch.from_numpy(_degrees(mesh, eigenvalues)),
         weights=torch.from_numpy(weights),
         bound=normalized.bound,
     )
+
+
+def with_graph(operator: MeshOperator, mesh: Mesh) -> MeshOperator:
+    """The operator with the edges of its mesh, which models that pass messages need."""
+    return replace(operator, graph=graph_of(mesh))
+
+
+def with_fluxes(operator: MeshOperator, mesh: TriangleMesh) -> MeshOperator:
+    """The operator with what a stream function moves through the edges, for skew transport."""
+    return replace(operator, fluxes=flux_table(mesh))
+
+
+def _degrees(mesh: Mesh, eigenvalues: Float64[np.ndarray, " mode"]) -> Float64[np.ndarray, " mode"]:
+    """On the unit sphere the degrees of the harmonics, elsewhere l of l(l + 1) = eigenvalue."""
+    if np.abs(np.linalg.norm(mesh.vertices, axis=1) - 1).max() < 1e-9:
+        return np.floor(np.sqrt(np.arange(len(eigenvalues))))
+    return np.sqrt(0.25 + np.maximum(eigenvalues, 0)) - 0.5

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import zarr
 
-from forecast.config import run_verb
 from forecast.conventions import (
     GRAVITY,
     Channel,
@@ -27,6 +26,7 @@ from forecast.data.audit import (
     write_audit,
 )
 from forecast.data.store import StoreLayout, create_store, finish_store, write_states
+from forecast.settings import run_verb
 from meshes.icosphere import icosphere
 
 MESH = icosphere(1)

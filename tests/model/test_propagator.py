@@ -1,38 +1,55 @@
-"""What the propagator keeps, what it damps, and that its series is the exponential."""
+"""What a propagator keeps, what it damps, and that its weights mean the same on every mesh."""
 
 import numpy as np
 import pytest
-import scipy.linalg
-import scipy.special
 import torch
 
-from forecast.model.propagator import (
-    TOLERANCE,
-    LowDegreeBranch,
-    Propagator,
-    Relaxation,
-    _Filter,
-    chebyshev_coefficients,
-    multiplier,
-    terms_needed,
-)
+from forecast.model.isometries import GroupSort
+from forecast.model.low_degree import LowDegreeBranch
+from forecast.model.operator import mesh_operator
+from forecast.model.propagator import Features, Propagator
+from forecast.model.smoothing import SmoothingMode
+from meshes.harmonics import real_harmonics
 from meshes.icosphere import icosphere
 from meshes.operators import normalized_operator, rayleigh_quotient
 
-PHASE_CAP, SMOOTHING_CAP = 4.0, 4.0
+CAP = 4.0
 
 
-def features(operator, generator, channels=8):
-    return torch.randn(operator.vertices, 2, channels, dtype=torch.float64, generator=generator)
+def features(operator, generator, channels=8, batch=2):
+    shape = operator.vertices, batch, channels
+    return torch.randn(shape, dtype=torch.float64, generator=generator)
 
 
-def weighted_norm(u, operator):
-    return float((operator.weights[:, None, None] * u**2).sum())
+def norms(u, operator):
+    """Area-weighted, of each sample."""
+    return (operator.weights.double()[:, None, None] * u.double() ** 2).sum((0, 2))
 
 
-def propagator(generator, smoothing_cap):
+def quotients(u, operator):
+    """Pooled Rayleigh quotient of each sample, without what constants add by rounding."""
+    x = operator.scale[:, None, None] * u
+    return operator.bound / 2 * (1 - (x * operator.apply(x)).sum((0, 2)) / (x * x).sum((0, 2)))
+
+
+def propagator(
+    operator,
+    generator,
+    smoothing: SmoothingMode = "none",
+    features: Features = "real",
+    channels=8,
+    stretch=1.0,
+):
+    """Weights anywhere: phases over both sides of their cap, smoothings up to theirs."""
     made = Propagator(
-        8, phase_cap=PHASE_CAP, smoothing_cap=smoothing_cap, generator=generator
+        channels,
+        reference=operator.bound / stretch,
+        phase_cap=CAP,
+        smoothing=smoothing,
+        smoothing_cap=CAP,
+        smoothing_start=0.5,
+        features=features,
+        generator=generator,
     ).double()
     with torch.no_grad():
         for parameter in made.parameters():
@@ -40,147 +57,171 @@ def propagator(generator, smoothing_cap):
     return made
 
 
-def test_coefficients_are_bessel_functions():
-    smoothing, phase = torch.tensor([0.0, 2.0, 4.0]), torch.tensor([3.0, 0.5, 4.0])
-    found = chebyshev_coefficients(smoothing, phase, 20).numpy()
-    order = np.arange(21)[:, None]
-    z = smoothing.double().numpy() + 1j * phase.double().numpy()
-    exact = np.where(order == 0, 1, 2) * scipy.special.iv(order, z) * np.exp(-z.real)
-    assert found == pytest.approx(exact, abs=1e-14)
-
-
-@pytest.mark.parametrize(("smoothing", "phase"), [(0.0, 4.0), (4.0, 4.0), (4.0, 0.0), (1.0, 2.0)])
-def test_the_series_at_the_caps_is_within_its_tolerance(smoothing, phase):
-    terms = terms_needed(SMOOTHING_CAP, PHASE_CAP)
-    s, theta = (torch.tensor([v], dtype=torch.float64) for v in (smoothing, phase))
-    x = torch.linspace(-1, 1, 401, dtype=torch.float64)
-    k = torch.arange(terms + 1, dtype=torch.float64)
-    chebyshev = torch.cos(k * torch.arccos(x)[:, None]).to(torch.complex128)
-    error = chebyshev @ chebyshev_coefficients(s, theta, terms) - multiplier(x, s, theta)
-    assert float(error.abs().max()) <= TOLERANCE
-    assert terms == 12
-
-
-def test_the_filter_is_the_matrix_exponential(operator, generator):
-    x = features(operator, generator, channels=2)
-    matrix = normalized_operator(icosphere(2), "mass").matrix.toarray()
-    s, theta = 1.5, -2.0
-    exact = scipy.linalg.expm((s + 1j * theta) * matrix - s * np.eye(len(matrix)))
-    z = exact @ (x[..., 0] + 1j * x[..., 1]).numpy()
-    found = _Filter.apply(
-        x, torch.tensor([theta]).double(), torch.tensor([s]).double(), operator, 24
-    ).numpy()
-    assert found[..., 0] + 1j * found[..., 1] == pytest.approx(z, abs=1e-12)
-
-
-def test_gradients_are_those_of_the_exponential(operator, generator):
-    x = features(operator, generator, channels=4)[:, :1].requires_grad_()
-    phase = torch.tensor([1.0, -0.5], dtype=torch.float64, requires_grad=True)
-    smoothing = torch.tensor([0.3, 0.8], dtype=torch.float64, requires_grad=True)
-    probe = torch.randn_like(x)
-
-    def value(x, phase, smoothing):
-        return (_Filter.apply(x, phase, smoothing, operator, 24) * probe).sum()
-
-    gradients = torch.autograd.grad(value(x, phase, smoothing), (x, phase, smoothing))
-    for position, gradient in enumerate(gradients):
-        arguments = [x.detach(), phase.detach(), smoothing.detach()]
-        direction = torch.randn_like(arguments[position])
-        sides = []
-        for sign in (1, -1):
-            moved = list(arguments)
-            moved[position] = moved[position] + sign * 1e-5 * direction
-            sides.append(float(value(*moved)))
-        slope = (sides[0] - sides[1]) / 2e-5
-        assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-6)
-
-
-def test_strict_keeps_norm_and_quotient_to_the_tolerance(operator, generator):
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("stretch", [1.0, 0.3, 2.0])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 1e-5)])
+def test_strict_keeps_norm_and_quotient(operator, generator, kind, stretch, dtype, tolerance):
+    layers = [propagator(operator, generator, "none", kind, stretch=stretch) for _ in range(4)]
     u = features(operator, generator)
-    y = propagator(generator, smoothing_cap=0.0)(u, operator).detach()
-    assert weighted_norm(y, operator) == pytest.approx(weighted_norm(u, operator), rel=2e-5)
+    y, rounded = u.to(dtype), operator.to("cpu", dtype)
+    with torch.no_grad():
+        for layer in layers:
+            y = layer.to(dtype)(y, rounded)
+    torch.testing.assert_close(
+        norms(y, operator), norms(u, operator), rtol=tolerance, atol=0, check_dtype=False
+    )
     mesh = icosphere(2)
-    assert rayleigh_quotient(y.numpy(), mesh) == pytest.approx(
-        rayleigh_quotient(u.numpy(), mesh), rel=2e-5
+    assert rayleigh_quotient(y.double().numpy(), mesh) == pytest.approx(
+        rayleigh_quotient(u.numpy(), mesh), rel=tolerance
     )
 
 
-def test_the_norm_never_grows_for_any_weights(operator, generator):
-    u = features(operator, generator)
-    for _ in range(20):
-        y = propagator(generator, SMOOTHING_CAP)(u, operator).detach()
-        assert weighted_norm(y, operator) <= weighted_norm(u, operator) * (1 + 2 * TOLERANCE)
+def test_the_lie_layer_is_a_matrix_exponential(operator, generator):
+    # V' = V: exp of X -> A X W with the skew W = V diag(i theta) V^H (model.md section 3)
+    layer = propagator(operator, generator, channels=4)
+    with torch.no_grad():
+        layer.mix_out.generator_matrix.copy_(-layer.mix_in.generator_matrix)
+    u = features(operator, generator, channels=4)
+    mixing, theta = layer.mix_in.matrix.detach(), layer.phase.detach()
+    turn = torch.zeros(4, 4, dtype=torch.float64)
+    turn[[0, 1], [2, 3]], turn[[2, 3], [0, 1]] = theta, -theta
+    skew = mixing @ turn @ mixing.mT
+    x = term = operator.scale[:, None, None] * u
+    for k in range(1, 40):
+        term = operator.apply(term) @ skew / k
+        x = x + term
+    found = operator.scale[:, None, None] * layer(u, operator).detach()
+    torch.testing.assert_close(found, x, rtol=0, atol=1e-12)
 
 
-def test_heat_is_exact(operator, generator):
-    # e^{-kappa tau S} is theta = 0, s = kappa tau b / 2
-    u = features(operator, generator, channels=2)
-    s = 0.9
-    matrix = normalized_operator(icosphere(2), "mass").matrix.toarray()
-    eigenvalues, vectors = np.linalg.eigh(matrix)
-    exact = (vectors * np.exp(-s * (1 - eigenvalues))) @ vectors.T @ u[:, 0].numpy()
-    zero, smoothing = torch.zeros(1).double(), torch.tensor([s], dtype=torch.float64)
-    found = _Filter.apply(u, zero, smoothing, operator, 24)[:, 0].numpy()
-    assert found == pytest.approx(exact, abs=1e-12)
+@pytest.mark.parametrize("kind", ["real", "complex"])
+@pytest.mark.parametrize("smoothing", ["shared", "per_channel", "gated"])
+def test_the_norm_never_grows_for_any_weights(generator, smoothing, kind):
+    operator = mesh_operator(icosphere(1), low_degree=1).to("cpu", torch.float64)
+    for _ in range(40):  # times 25 fields: 1,000 draws
+        u = features(operator, generator, channels=4, batch=25)
+        layer = propagator(operator, generator, smoothing, kind, channels=4, stretch=1.5)
+        y = layer(u, operator).detach()
+        assert (norms(y, operator) <= norms(u, operator) * (1 + 1e-12)).all()
+        if smoothing == "shared":
+            assert (quotients(y, operator) <= quotients(u, operator) * (1 + 1e-12)).all()
 
 
-def test_low_degrees_turn_by_their_phase_and_others_stay(operator, generator):
-    branch = LowDegreeBranch(2, low_degree=5, generator=generator).double()
-    scale = operator.scale[:, None, None]
-    mode = 17  # degree 4
-    u = torch.zeros(operator.vertices, 1, 2, dtype=torch.float64)
-    u[..., 0] = operator.modes[:, mode, None]
-    u = u / scale
-    y = branch(u, operator).detach() * scale
-    angle = float(branch.phase[4, 0].detach())
-    expected = torch.stack(
-        [operator.modes[:, mode] * np.cos(angle), operator.modes[:, mode] * np.sin(angle)], -1
+def test_four_smoothing_layers_bring_the_quotient_down(generator):
+    # on a white field, to what e^{-4 s (1 - A)} leaves of its flat spectrum, s = 0.7
+    operator = mesh_operator(icosphere(3), low_degree=1).to("cpu", torch.float64)
+    u = features(operator, generator, batch=16)
+    before = float(quotients(u, operator).mean())
+    matrix = normalized_operator(icosphere(3), "mass").matrix.toarray()
+    rough = 1 - np.linalg.eigvalsh(matrix)
+    left = np.exp(-2 * 4 * 0.7 * rough)
+    after = operator.bound / 2 * float((left * rough).sum() / left.sum())
+    layer = Propagator(
+        8,
+        reference=operator.bound,
+        phase_cap=CAP,
+        smoothing="shared",
+        smoothing_cap=CAP,
+        smoothing_start=0.7,
+        features="real",
+        generator=generator,
+    ).double()
+    with torch.no_grad():
+        for _ in range(4):
+            u = layer(u, operator)
+    assert before == pytest.approx(operator.bound / 2 * rough.mean(), rel=0.02)
+    assert float(quotients(u, operator).mean()) == pytest.approx(after, rel=0.05)
+    assert after < before / 5
+
+
+@pytest.mark.parametrize("smoothing", ["none", "shared"])
+def test_weights_act_alike_on_two_meshes(generator, smoothing):
+    # a harmonic of degree 3 has nu = 12 but for the meshes' errors of order 2
+    coarse, fine = (
+        mesh_operator(icosphere(refinement), low_degree=4).to("cpu", torch.float64)
+        for refinement in (2, 3)
     )
-    torch.testing.assert_close(y[:, 0], expected, rtol=0, atol=1e-12)
-    rough = features(operator, generator, channels=2)
-    x = rough * scale
-    rest = (x - operator.lift(operator.project(x))) / scale
-    torch.testing.assert_close(branch(rest, operator).detach(), rest, rtol=0, atol=1e-12)
+    layer = propagator(coarse, generator, smoothing, channels=2)
+    with torch.no_grad():  # no mixing, so that one complex multiplier is seen
+        for mixing in (layer.mix_in, layer.mix_out):
+            mixing.generator_matrix.zero_()
+    found, wavenumbers = [], []
+    for refinement, operator in ((2, coarse), (3, fine)):
+        harmonic = torch.from_numpy(real_harmonics(3, icosphere(refinement).vertices)[:, 11])
+        u = torch.stack([harmonic, 0 * harmonic], dim=-1)[:, None]
+        weighted = operator.weights * harmonic
+        y = torch.tensordot(weighted, layer(u, operator).detach()[:, 0], dims=1)
+        found.append((y / (weighted @ harmonic)).numpy() @ [1, 1j])
+        wavenumbers.append(float(quotients(u, operator)[0]))
+    s = 0.0 if layer.smoothing is None else float(layer.smoothing.forward(u, fine, 1.0).detach()[0])
+    theta, unit = float(layer.phase.detach()[0]), 2 / coarse.bound
+    exact = np.exp(-s * unit * 12 + 1j * theta * (1 - unit * 12))
+    size = abs(s + 1j * theta) * unit
+    assert abs(found[0] - found[1]) <= 1.1 * size * abs(wavenumbers[0] - wavenumbers[1])
+    for multiplier, wavenumber in zip(found, wavenumbers, strict=True):
+        assert abs(multiplier - exact) <= 1.1 * size * abs(wavenumber - 12)
+    assert abs(wavenumbers[1] - 12) < abs(wavenumbers[0] - 12) < 0.8
 
 
-def test_low_degree_branch_keeps_the_norm_and_the_area_mean(operator, generator):
-    branch = LowDegreeBranch(8, low_degree=5, generator=generator).double()
-    u = features(operator, generator)
-    y = branch(u, operator).detach()
-    assert weighted_norm(y, operator) == pytest.approx(weighted_norm(u, operator), rel=1e-12)
-    torch.testing.assert_close(operator.mean(y), operator.mean(u), rtol=0, atol=1e-12)
+def test_gradients_of_every_weight(generator):
+    operator = mesh_operator(icosphere(1), low_degree=1).to("cpu", torch.float64)
+    u = features(operator, generator, channels=4).requires_grad_()
+    probe = torch.randn_like(u)
+    made = [
+        propagator(operator, generator, "none", "complex", channels=4, stretch=1.3),
+        propagator(operator, generator, "per_channel", "real", channels=4, stretch=1.3),
+        propagator(operator, generator, "gated", "real", channels=4, stretch=1.3),
+    ]
+    for layer in made:
+        value = (layer(u, operator) * probe).sum()
+        leaves = [u, *layer.parameters()]
+        for leaf, gradient in zip(leaves, torch.autograd.grad(value, leaves), strict=True):
+            direction = torch.randn(leaf.shape, dtype=torch.float64, generator=generator)
+            sides = []
+            for size in (1e-4, -1e-4, 2e-4, -2e-4):
+                with torch.no_grad():
+                    leaf.add_(direction, alpha=size)
+                    sides.append(float((layer(u, operator) * probe).sum()))
+                    leaf.sub_(direction, alpha=size)
+            slope = (8 * (sides[0] - sides[1]) - (sides[2] - sides[3])) / 12e-4
+            assert float((gradient * direction).sum()) == pytest.approx(slope, rel=1e-6, abs=1e-7)
 
 
-def test_an_odd_number_of_channels_is_refused(generator):
+class _Processor(torch.nn.Module):
+    """Everything that knows no direction and no place, and a field that does."""
+
+    def __init__(self, operator, generator):
+        super().__init__()
+        self.layers = [propagator(operator, generator, "gated", stretch=1.2) for _ in range(2)]
+        self.branch = LowDegreeBranch(8, low_degree=5, generator=generator).double()
+        self.sort = GroupSort()
+
+    def forward(self, u, static, operator):
+        for layer in self.layers:
+            u = self.sort(layer(self.branch(u, operator) + static, operator))
+        return u.detach()
+
+
+def test_a_symmetry_of_the_mesh_commutes_with_layers_but_not_with_statics(operator, generator):
+    turned = icosphere(2).vertices @ _rotation(2 * np.pi / 5)
+    distance = np.linalg.norm(turned[:, None] - icosphere(2).vertices, axis=-1)
+    image = torch.from_numpy(distance.argmin(1))
+    assert distance.min(1).max() < 1e-12
+    processor = _Processor(operator, generator)
+    u, none = features(operator, generator), torch.zeros(operator.vertices, 1, 1).double()
+    static = torch.from_numpy(icosphere(2).vertices[:, None, :1].copy())
+    torch.testing.assert_close(
+        processor(u, none, operator)[image], processor(u[image], none, operator), rtol=0, atol=1e-10
+    )
+    moved = processor(u, static, operator)[image] - processor(u[image], static, operator)
+    assert float(moved.abs().max()) > 0.1
+
+
+def _rotation(angle):
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.array([[cos, -sin, 0], [sin, cos, 0], [0, 0, 1]])
+
+
+def test_an_odd_number_of_channels_is_refused(operator, generator):
     with pytest.raises(ValueError, match="expected an even number of channels, got 7"):
-        Propagator(7, phase_cap=4.0, smoothing_cap=0.0, generator=generator)
-
-
-def test_relaxation_starts_as_the_identity_and_takes_the_shortest_waves(operator, generator):
-    relaxation = Relaxation(2).double()
-    u = features(operator, generator, channels=2)
-    assert torch.equal(relaxation(u, operator).detach(), u)
-    with torch.no_grad():
-        relaxation.share.copy_(
-            torch.tensor([0.3, 7.0], dtype=torch.float64)
-        )  # beyond 1 counts as 1
-    matrix = normalized_operator(icosphere(2), "mass").matrix.toarray()
-    eigenvalues, vectors = np.linalg.eigh(matrix)
-    scale = operator.scale.numpy()[:, None]
-    for channel, share in enumerate((0.3, 1.0)):
-        damped = 1 - share * ((1 - eigenvalues) / 2) ** 4
-        exact = (vectors * damped) @ vectors.T @ (scale * u[..., channel].numpy()) / scale
-        assert relaxation(u, operator)[..., channel].detach().numpy() == pytest.approx(
-            exact, abs=1e-12
-        )
-
-
-def test_gradient_of_the_relaxation(operator, generator):
-    relaxation = Relaxation(2).double()
-    with torch.no_grad():
-        relaxation.share.fill_(0.5)
-    u = features(operator, generator, channels=2).requires_grad_()
-    probe, direction = torch.randn_like(u), torch.randn_like(u)
-    gradient = torch.autograd.grad((relaxation(u, operator) * probe).sum(), u)[0]
-    moved = relaxation(direction, operator).detach()  # linear
-    assert float((gradient * direction).sum()) == pytest.approx(float((moved * probe).sum()))
+        propagator(operator, generator, channels=7)

@@ -1,0 +1,72 @@
+"""Which network forecasts, and how large it is."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from forecast.settings import Section
+
+Smoothing = Literal["none", "shared", "per_channel", "gated"]
+BaselineName = Literal[
+    "unimesh_relaxed",
+    "unimesh_strict",
+    "gcn",
+    "gat",
+    "mpnn",
+    "mpnn_products",
+    "egnn",
+    "gemcnn",
+    "eman",
+    "hermes",
+    "transformer",
+]
+
+
+class Architecture(Section):
+    """What every network is told of: the constant fields among its inputs."""
+
+    statics: Annotated[
+        tuple[Literal["land_sea_mask", "geopotential_at_surface"], ...], Field(strict=False)
+    ]
+
+
+class IcocastConfig(Architecture):
+    """Relaxed-unitary propagation with transport (model.md sections 4, 7, 9, 10, 11, 20).
+
+    `smoothing` is the propagators' s, `relaxation` the states' own; `none` leaves either out, and
+    propagators without it are strict. `heat_kernels` (s) and `wave_kernels` (w, see
+    `forecast.model.isotropic_map`) make the linear part of the tendency; without them there is
+    none. `sources` of them are made of the features at each vertex and spread by the same kernels;
+    `analysis` cleans the first inputs of a rollout of their noise in the same way.
+    `hidden` is the width of the perceptrons at vertices, in channels.
+    """
+
+    kind: Literal["icocast"]
+    channels: Annotated[int, Field(gt=0, multiple_of=2)]
+    layers: PositiveInt
+    hidden: PositiveInt
+    features: Literal["real", "complex"]
+    phase_cap: PositiveFloat
+    smoothing: Smoothing
+    smoothing_cap: NonNegativeFloat
+    low_degree: NonNegativeInt
+    transport: Literal["none", "skew", "products"]
+    heads: PositiveInt
+    heat_kernels: Annotated[tuple[PositiveFloat, ...], Field(strict=False)]
+    wave_kernels: Annotated[tuple[PositiveFloat, ...], Field(strict=False)]
+    sources: NonNegativeInt
+    analysis: bool
+    relaxation: Smoothing
+    relaxation_cap: NonNegativeFloat
+    hyperdiffusion: bool
+
+
+class BaselineConfig(Architecture):
+    """A network that a user would pick instead, `width` features at each vertex."""
+
+    kind: BaselineName
+    width: PositiveInt
+    depth: PositiveInt
+
+
+ModelConfig = Annotated[IcocastConfig | BaselineConfig, Field(discriminator="kind")]

@@ -1,0 +1,148 @@
+"""Forecasters by configuration: ours, and what a user would pick instead."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from forecast.architecture import BaselineConfig, BaselineName, IcocastConfig, ModelConfig
+from forecast.conventions import DataError
+from forecast.model.forecaster import DirectForecaster, Forecaster
+from forecast.model.icocast import Icocast
+from forecast.model.isotropic_map import IsotropicMap
+from forecast.model.operator import MeshOperator, mesh_operator, with_fluxes, with_graph
+from forecast.model.relaxation import Hyperdiffusion, Relaxation
+from forecast.model.sizing import weights_of, width_for
+from meshes.mesh import TriangleMesh
+from meshes.operators import Mesh
+
+
+def forecaster(
+    config: ModelConfig,
+    *,
+    spread: Float[Tensor, " field"],
+    differences: Float[Tensor, "frame field"],
+    statics: int,
+    reference: float,
+    generator: torch.Generator,
+    smoothing_start: Float[Tensor, " field"] | None = None,
+) -> Forecaster:
+    """An untrained forecaster; `reference` is the bound b that its numbers s and theta refer to.
+
+    The relaxation of the states starts at `smoothing_start`, or at nearly nothing. Weights of
+    networks are drawn from torch's default generator, those of rotations, phases and isometries
+    from `generator`.
+    """
+    fields, outputs = differences.numel(), len(spread)
+    if isinstance(config, IcocastConfig):
+        network = Icocast(
+            config,
+            fields=fields,
+            statics=statics,
+            outputs=outputs,
+            reference=reference,
+            generator=generator,
+        )
+        start = torch.zeros(outputs) if smoothing_start is None else smoothing_start
+        return Forecaster(
+            network,
+            spread=spread,
+            differences=differences,
+            relaxation=_relaxation(config, start, reference),
+            hyperdiffusion=Hyperdiffusion(outputs) if config.hyperdiffusion else None,
+            analysis=_analysis(config, fields, reference),
+        )
+    kind = network_class(config.kind)
+    made = kind(inputs=fields + statics, outputs=outputs, width=config.width, depth=config.depth)
+    shell = DirectForecaster if _gives_state(kind) else Forecaster
+    return shell(made, spread=spread, differences=differences)
+
+
+def operator_for(config: ModelConfig, mesh: Mesh) -> MeshOperator:
+    """All that a forecaster of this configuration asks of a mesh, in float64."""
+    if isinstance(config, BaselineConfig):
+        return with_graph(mesh_operator(mesh, low_degree=0), mesh)
+    operator = mesh_operator(mesh, low_degree=config.low_degree)
+    if config.transport != "skew":
+        return operator
+    if not isinstance(mesh, TriangleMesh):
+        raise DataError("expected a mesh of triangles for skew transport, got cells")
+    return with_fluxes(operator, mesh)
+
+
+def equal_sized(
+    name: BaselineName, like: IcocastConfig, *, fields: int, statics: int, outputs: int
+) -> BaselineConfig:
+    """A baseline at its usual depth with as many weights as `like`, to 10 %; DataError if none."""
+    ours = forecaster(
+        like,
+        spread=torch.ones(outputs),
+        differences=torch.ones(fields // outputs, outputs),
+        statics=statics,
+        reference=1.0,
+        generator=torch.Generator(),
+    )
+    kind = network_class(name)
+
+    def make(width: int) -> nn.Module:
+        return kind(inputs=fields + statics, outputs=outputs, width=width, depth=kind.usual_depth)
+
+    width = width_for(
+        make,
+        weights_of(ours),
+        multiple=kind.width_multiple,
+        least=fields + statics if _gives_state(kind) else 1,  # what is padded needs the room
+    )
+    return BaselineConfig(kind=name, width=width, depth=kind.usual_depth, statics=like.statics)
+
+
+def network_class(name: BaselineName) -> Any:
+    """The class of a baseline, imported only here: torch_geometric takes seconds."""
+    from forecast.model import gauge, geometric_layers, message_passing, unimesh
+
+    classes: dict[str, Callable[..., nn.Module]] = {
+        "unimesh_relaxed": unimesh.RelaxedUniMesh,
+        "unimesh_strict": unimesh.StrictUniMesh,
+        "gcn": geometric_layers.GCN,
+        "gat": geometric_layers.GAT,
+        "mpnn": message_passing.MPNN,
+        "mpnn_products": message_passing.MPNNProducts,
+        "egnn": message_passing.EGNN,
+        "gemcnn": gauge.GemCNN,
+        "eman": gauge.EMAN,
+        "hermes": gauge.Hermes,
+        "transformer": geometric_layers.MeshTransformer,
+    }
+    return classes[name]
+
+
+def _gives_state(kind: Any) -> bool:
+    return getattr(kind, "predicts", "tendency") == "state"
+
+
+def _relaxation(
+    config: IcocastConfig, start: Float[Tensor, " field"], reference: float
+) -> Relaxation | None:
+    if config.relaxation == "none":
+        return None
+    return Relaxation(
+        len(start),
+        reference=reference,
+        smoothing=config.relaxation,
+        smoothing_cap=config.relaxation_cap,
+        smoothing_start=start,
+    )
+
+
+def _analysis(config: IcocastConfig, fields: int, reference: float) -> IsotropicMap | None:
+    if not config.analysis:
+        return None
+    return IsotropicMap(
+        fields,
+        fields,
+        reference=reference,
+        heat=config.heat_kernels,
+        waves=config.wave_kernels,
+    )

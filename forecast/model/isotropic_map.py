@@ -1,0 +1,100 @@
+"""Linear maps of fields that are the same at every place and in all directions."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64
+from scipy.fft import dct
+from torch import Tensor, nn
+
+from forecast.model.operator import MeshOperator
+from forecast.model.polynomial import Polynomial
+from forecast.model.series import TOLERANCE
+
+RIDGE = 1e-10  # of the mean response: far below it normal equations in float64 lose their digits
+SAMPLES = 1024  # of kernels along the spectrum; series are cut far below
+Fit = tuple[  # inputs, what they shall give, weights, operator of their mesh
+    Float[Tensor, "vertex batch input"],
+    Float[Tensor, "vertex batch output"],
+    Float[Tensor, "vertex batch"],
+    MeshOperator,
+]
+
+
+class IsotropicMap(nn.Module):
+    """Fixed kernels, combined: y = sum_j k_j(1 - A') x W_j.
+
+    Kernels are those of heat, e^{-s (1 - A')}, of waves, cos(w sqrt(1 - A')), and the identity:
+    a function of the Laplacian from each input to each output, the same function of the squared
+    wavenumber on every mesh (1 - A' = 2 S / `reference`). Diffusion is such a function of one
+    state, waves are of two. W starts at zero; `fit` finds the W of least squares.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        reference: float,
+        heat: tuple[float, ...],
+        waves: tuple[float, ...],
+    ) -> None:
+        super().__init__()
+        self.reference, self.heat, self.waves = reference, (0.0, *heat), waves
+        kernels = len(self.heat) + len(waves)
+        self.mixing = nn.Parameter(torch.zeros(kernels, inputs, outputs))
+
+    def forward(
+        self, x: Float[Tensor, "vertex batch input"], operator: MeshOperator
+    ) -> Float[Tensor, "vertex batch output"]:
+        return self._combined(x, self.mixing, operator)
+
+    def fit(self, batches: Iterable[Fit]) -> None:
+        """Set W to the weighted least squares of all batches."""
+        kernels, inputs, outputs = self.mixing.shape
+        normal = torch.zeros(kernels * inputs, kernels * inputs, dtype=torch.float64)
+        right = torch.zeros(kernels * inputs, outputs, dtype=torch.float64)
+        for x, targets, weights, operator in batches:
+            responses = self.responses(x, operator).double().cpu()
+            weighed = responses * weights.double().cpu()[..., None]
+            normal += torch.einsum("vbr,vbq->rq", weighed, responses)
+            right += torch.einsum("vbr,vbo->ro", weighed, targets.double().cpu())
+        ridge = RIDGE * normal.diagonal().mean()
+        found = torch.linalg.solve(normal + ridge * torch.eye(len(normal)).double(), right)
+        with torch.no_grad():
+            self.mixing.copy_(found.view(kernels, inputs, outputs))
+
+    def responses(
+        self, x: Float[Tensor, "vertex batch input"], operator: MeshOperator
+    ) -> Float[Tensor, "vertex batch response"]:
+        """Every kernel's answer to every input, kernel by kernel."""
+        kernels, inputs, _ = self.mixing.shape
+        each = torch.eye(kernels * inputs, dtype=x.dtype, device=x.device)
+        return self._combined(x, each.view(kernels, inputs, -1), operator)
+
+    def _combined(self, x: Tensor, mixing: Tensor, operator: MeshOperator) -> Tensor:
+        stretch, scale = operator.bound / self.reference, operator.scale[:, None, None]
+        series = kernel_series(self.heat, self.waves, stretch, TOLERANCE[x.dtype])
+        kernels = torch.from_numpy(series).to(x.device, x.dtype)
+        matrices = torch.tensordot(kernels, mixing, dims=1)
+        return Polynomial.apply(x * scale, matrices, operator) / scale
+
+
+@lru_cache(maxsize=64)
+def kernel_series(
+    heat: tuple[float, ...], waves: tuple[float, ...], stretch: float, tolerance: float
+) -> Float64[np.ndarray, "term kernel"]:
+    """Chebyshev coefficients of e^{-s r (1 - x)} and cos(w sqrt(r (1 - x))), r the stretch.
+
+    As many terms as leave a tail of at most `tolerance`; both are entire functions of x.
+    """
+    angle = np.pi * (np.arange(SAMPLES) + 0.5) / SAMPLES
+    rough = stretch * (1 - np.cos(angle))[:, None]
+    decays = np.exp(-rough * np.array(heat))
+    swings = np.cos(np.sqrt(rough) * np.array(waves))
+    coefficients = dct(np.hstack([decays, swings]), type=2, axis=0) / SAMPLES
+    coefficients[0] /= 2
+    tails = np.abs(coefficients[::-1]).cumsum(axis=0)[::-1].max(axis=1)
+    return coefficients[: max(2, int((tails > tolerance).sum()))]
