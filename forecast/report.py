@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forecast.config import Settings, run_verb
 from forecast.conventions import DataError
+from forecast.settings import Settings, run_verb
 
 if TYPE_CHECKING:
     from forecast.drawing.curves import Record

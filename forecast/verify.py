@@ -7,7 +7,6 @@ same pass on the same (init_time, lead_time) pairs.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -18,8 +17,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
-from forecast.config import Settings, run_verb
 from forecast.conventions import Channel, DataError, hours, time_text
+from forecast.settings import Settings, run_verb
 
 if TYPE_CHECKING:
     from jaxtyping import Float32, Int64, Shaped
@@ -78,6 +77,8 @@ def _act(settings: Verify) -> None:
 def verify(settings: Verify) -> list[Record]:
     """The score records of all forecasts in the folder, also written to `settings.output`."""
     from forecast.data.store import open_store
+    from forecast.drawing.index import write_file
+    from forecast.verification.scores import json_text
     from forecast.verification.smoothness import smoothness_of
     from meshes.icosphere import icosphere
 
@@ -94,7 +95,7 @@ def verify(settings: Verify) -> list[Record]:
         print(line, file=sys.stderr)
     if settings.sums:
         _write_sums(Path(settings.sums), plan, sums)
-    _write(Path(settings.output), _lines(records).encode())
+    write_file(Path(settings.output), json_text(records).encode())
     return records
 
 
@@ -163,7 +164,7 @@ def records_of(plan: Plan, sums: Sequence[Sums]) -> list[Record]:
     """All records from the sums of the plan's forecasts."""
     from forecast.verification.sample import LEDGER, SPECTRA
     from forecast.verification.scores import Sample, score_records
-    from forecast.verification.smoothness import ledger_records, spectrum_records
+    from forecast.verification.verdict import ledger_records, spectrum_records
 
     models = [name for name in sums[0] if name not in (LEDGER, SPECTRA)]
     init_times = np.array([forecast.init_time for forecast in plan.forecasts])
@@ -311,14 +312,11 @@ def _remarks(plan: Plan, climatology: Climatology | None) -> Iterator[str]:
         yield "the climatology's record is shorter than the longest lead: no damped persistence"
 
 
-def _lines(records: Sequence[Record]) -> str:
-    """JSON with a record on each line."""
-    return "[\n" + ",\n".join(json.dumps(record, allow_nan=False) for record in records) + "\n]\n"
-
-
 def _write_sums(path: Path, plan: Plan, sums: Sequence[Sums]) -> None:
     """The sums of each init_time as .npz: NAME_total, NAME_weight, NAME_cases, NAME_key."""
     import io
+
+    from forecast.drawing.index import write_file
 
     arrays = {"init_time": np.array([forecast.init_time for forecast in plan.forecasts])}
     for name in {name: None for part in sums for name in part}:
@@ -328,18 +326,7 @@ def _write_sums(path: Path, plan: Plan, sums: Sequence[Sums]) -> None:
             arrays[f"{name}_{field}"] = np.stack([getattr(part, field) for part in parts])
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
-    _write(path, buffer.getvalue())
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a file at once: a reader sees the old one or the whole new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_file(path, buffer.getvalue())
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def score_records() -> list[dict]:
             if model != "climatology":
                 records.append(record("acc", model, lead, 0.97 - 0.113 * place))
     for place, lead in enumerate(LEADS):
-        word = "as the targets" if place < 3 else "oversmooth"
+        word = "as the targets" if place < 3 else "too smooth"
         ratio = 0.987 - 0.031 * place
         records.append(record("rayleigh_ratio", "icocast", lead, ratio, verdict=word))
         records.append(record("energy_ratio", "icocast", lead, 0.953 - 0.041 * place))
@@ -124,7 +124,7 @@ def test_the_page_holds_every_number_of_the_records(tmp_path):
             assert f" {number_text(found['value'])} " in page, found
     assert f" {92.4 / 24:.1f} d " in page
     assert "40 forecasts" in page
-    for words in ("0123abcd", "m² s⁻²", "oversmooth", "as the targets", "RMSE 4.57 dam, ACC 0.74"):
+    for words in ("0123abcd", "m² s⁻²", "too smooth", "as the targets", "RMSE 4.57 dam, ACC 0.74"):
         assert words in page
 
 
@@ -187,13 +187,13 @@ def test_a_score_that_is_not_a_number_is_a_dash(tmp_path):
 def test_a_blow_up_is_told_with_the_number_of_forecasts(tmp_path):
     records = score_records()
     for score, more in (
-        ("rayleigh_ratio", {"verdict": "blow-up", "beyond": 1}),
+        ("rayleigh_ratio", {"verdict": "blowing up", "beyond": 1}),
         ("energy_ratio", {}),
     ):
         blown = next(r for r in records if r["score"] == score and r["lead_hours"] == 240.0)
         blown.update(value=None, **more)
     page = text_of(page_of(tmp_path, records))
-    assert "–, – blow-up in 1 of 40" in page
+    assert "–, – blowing up in 1 of 40" in page
     assert "not measured" not in page
 
 

@@ -252,18 +252,19 @@ def test_a_blown_up_forecast_is_null_and_named(analyses, training, tmp_path, cap
     assert values(records, "rmse")[30.0] == 0
     assert values(records, "rmse")[36.0] is None
     words = {r["lead_hours"]: r["verdict"] for r in records if r["score"] == "rayleigh_ratio"}
-    assert (words[30.0], words[36.0]) == ("as the targets", "blow-up")
+    assert (words[30.0], words[36.0]) == ("as the targets", "blowing up")
     print_table(records, Console(width=200))
     out = capsys.readouterr().out
     assert "not finite" in out
-    assert "blow-up" in out
+    assert "blowing up" in out
     assert "in 1 of 1" in out
+    assert "geopotential 500 blows up at 36 h" in out
 
 
 def test_a_record_of_days_does_not_tell_an_extreme(forecasts, analyses, tmp_path):
     write_store(tmp_path / "few", 5e4 + (states(9, seed=0) - 5e4) / 50, start=START - 20 * STEP)
     records = verify(settings(forecasts, analyses, tmp_path, climatology=str(tmp_path / "few")))
-    assert "blow-up" not in {record.get("verdict") for record in records}
+    assert "blowing up" not in {record.get("verdict") for record in records}
     assert "damped_persistence" not in {record["model"] for record in records}
 
 

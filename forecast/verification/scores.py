@@ -1,5 +1,6 @@
 """Scores from pooled sums, root and ratio last, as records that the report reads."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -276,3 +277,8 @@ def _resampled_means(
 def number(value: float) -> float | None:
     """A score as written: 8 digits, None (null) if it is not finite."""
     return float(f"{value:.8g}") if np.isfinite(value) else None
+
+
+def json_text(records: Sequence[Record]) -> str:
+    """JSON with a record on each line."""
+    return "[\n" + ",\n".join(json.dumps(record, allow_nan=False) for record in records) + "\n]\n"

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from forecast.verification.scores import Record
+from forecast.verification.verdict import blow_ups, verdict_records
 
 LEADS = (24.0, 72.0, 120.0, 240.0)
 WIND_COMPONENTS = ("u_component_of_wind", "v_component_of_wind")
@@ -38,7 +39,7 @@ def print_table(records: Sequence[Record], console: Console | None = None) -> No
             table.add_row("", *(word for _, word in ledger), style="dim", end_section=True)
     console.print(table)
     console.print(_cases(errors))
-    for line in _identities(records):
+    for line in (*_identities(records), *blow_up_lines(records)):
         console.print(line)
 
 
@@ -46,6 +47,14 @@ def verdict_text(record: Mapping[str, Any]) -> str:
     """The ledger's word, and in how many forecasts where those that blew up were counted."""
     count = f" in {record['beyond']} of {record['cases']}" if "beyond" in record else ""
     return f"{record.get('verdict', '')}{count}"
+
+
+def blow_up_lines(records: Sequence[Record]) -> list[str]:
+    """A line for each field that blows up, with the first lead where it does."""
+    return [
+        f"{variable} {level or ''}".strip() + f" blows up at {lead:g} h"
+        for (variable, level), lead in blow_ups(verdict_records(records)).items()
+    ]
 
 
 def table_leads(records: Sequence[Record]) -> list[float]:

@@ -14,8 +14,9 @@ from forecast.verification.scores import (
     useful_range,
     with_winds,
 )
-from forecast.verification.smoothness import ledger_records, smoothness_of
+from forecast.verification.smoothness import smoothness_of
 from forecast.verification.statistics import REGIONS, Key, WeightedSum, pooled, region_weights
+from forecast.verification.verdict import ledger_records
 from meshes.harmonics import real_harmonics
 from meshes.icosphere import icosphere
 from meshes.operators import mass
