@@ -1,0 +1,1 @@
+"""What `python -m jobs.speed` measures, one part per file."""
