@@ -11,6 +11,8 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     {"meshes"},
     {"forecast.conventions", "forecast"},
+    {"forecast.settings"},
+    {"forecast.architecture"},
     {"forecast.config"},
     {"forecast.data"},
     {"forecast.model", "forecast.verification"},
@@ -19,6 +21,8 @@ LAYERS = (
         "forecast.checkpoint",
         "forecast.curriculum",
         "forecast.journal",
+        "forecast.optimisation",
+        "forecast.benchmark_config",
         "forecast.drawing",
     },
     {
@@ -28,7 +32,12 @@ LAYERS = (
         "forecast.verify",
         "forecast.maps",
         "forecast.report",
+        "forecast.smoothness",
+        "forecast.toy_study",
+        "forecast.equation_training",
+        "forecast.benchmark_page",
     },
+    {"forecast.equation_trial"},
     {"jobs"},
 )
 INDEPENDENT = ("forecast.data", "forecast.model", "forecast.verification")
@@ -41,8 +50,13 @@ LIBRARIES = {
         "forecast.distributed",
         "forecast.train",
         "forecast.predict",
+        "forecast.toy_study",
+        "forecast.optimisation",
+        "forecast.equation_training",
         "jobs.speed",  # times the operators
+        "jobs.timing",
     },
+    "torch_geometric": {"forecast.model", "jobs.timing"},
     "xarray": {
         "forecast.data",
         "forecast.verification",

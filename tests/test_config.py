@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 from pydantic_settings import SettingsError
 
-from forecast.config import Run, Settings, read_settings, run_verb
+from forecast.benchmark_config import read_benchmark
+from forecast.config import Run
 from forecast.conventions import DataError
+from forecast.settings import Settings, read_settings, read_toml, run_verb
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIGS = sorted((ROOT / "jobs" / "configs").glob("*.toml"))
+CONFIGS = sorted((ROOT / "jobs" / "configs").rglob("*.toml"))
+RUNS = [path for path in CONFIGS if "train" in read_toml(str(path)).get("data", {})]
+BENCHMARKS = [path for path in CONFIGS if "kind" in read_toml(str(path))]
 DEMO = ROOT / "jobs" / "configs" / "demo.toml"
 
 
@@ -49,9 +53,29 @@ def edited(tmp_path: Path, old: str, new: str) -> str:
     return str(tmp_path / "run.toml")
 
 
-@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_configurations_of_the_tree_are_valid(config):
+@pytest.mark.parametrize(
+    "config", [path for path in RUNS if path not in BENCHMARKS], ids=lambda path: path.stem
+)
+def test_configurations_of_runs_are_valid(config):
     assert read(config=config).data.channels
+
+
+@pytest.mark.parametrize("config", BENCHMARKS, ids=lambda path: path.stem)
+def test_configurations_of_benchmarks_are_valid(config):
+    found = read_benchmark(str(config), [])
+    assert "icocast" in found.models
+    assert found.smoke().seeds == found.seeds[:1]
+
+
+def test_a_benchmark_of_no_kind_is_refused():
+    with pytest.raises(DataError, match=r'expected kind = "equation" or "atmosphere" in .*demo'):
+        read_benchmark(str(DEMO), [])
+
+
+def test_a_baseline_is_sized_like_ours():
+    found = read_benchmark(str(ROOT / "jobs" / "configs" / "atmosphere.toml"), [])
+    run = found.run("gcn", 2)
+    assert (run.model.kind, run.train.seed) == ("gcn", 2)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +173,7 @@ def test_nothing_changes_after_reading():
 
 
 def test_run_survives_json():
-    for config in CONFIGS:
+    for config in set(RUNS) - set(BENCHMARKS):
         run = read(config=config)
         assert Run.model_validate_json(run.model_dump_json()) == run
 

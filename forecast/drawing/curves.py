@@ -74,15 +74,15 @@ def _curve(model: str, records: Sequence[Record]) -> Curve:
 
 def error_svg(curves: Sequence[Curve], title: str, units: str) -> bytes:
     """RMSE against lead time, from 0 upwards."""
-    figure, axes = _figure(title, units)
+    figure, axes = new_axes(title, units)
     _plot(axes, curves)
     axes.set_ylim(0, None)
-    return _svg(figure, title)
+    return svg_bytes(figure, title)
 
 
 def correlation_svg(curves: Sequence[Curve], title: str) -> bytes:
     """ACC against lead time, with 0.6, below which a forecast is held to be of little use."""
-    figure, axes = _figure(title, "ACC")
+    figure, axes = new_axes(title, "ACC")
     axes.axhline(0.6, color=INK, lw=0.8, ls=(0, (2, 2)))
     axes.annotate(
         "0.6",
@@ -96,12 +96,12 @@ def correlation_svg(curves: Sequence[Curve], title: str) -> bytes:
     )
     _plot(axes, [curve for curve in curves if curve.model != "climatology"])
     axes.set_ylim(min(0, *axes.get_ylim()), 1.02)
-    return _svg(figure, title)
+    return svg_bytes(figure, title)
 
 
 def smoothness_svg(rayleigh: Curve, energy: Curve, title: str) -> bytes:
     """Rayleigh quotient and energy of predictions over those of targets, and what passes."""
-    figure, axes = _figure(title, "prediction ÷ target")
+    figure, axes = new_axes(title, "prediction ÷ target")
     axes.axhspan(0.9, 1.1, color=_MODEL_STYLE[0], alpha=0.16, lw=0)
     axes.axhline(1, color=INK, lw=0.8)
     for bound in (0.8, 1.25):
@@ -115,10 +115,10 @@ def smoothness_svg(rayleigh: Curve, energy: Curve, title: str) -> bytes:
     values = [*rayleigh.values, *energy.values]
     axes.set_ylim(min(0.5, 0.95 * min(values)), max(1.4, 1.05 * max(values)))
     _legend(axes)
-    return _svg(figure, title)
+    return svg_bytes(figure, title)
 
 
-def _figure(title: str, label: str) -> tuple[Figure, Axes]:
+def new_axes(title: str, label: str) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(4.3, 3.35))
     FigureCanvasSVG(figure)
     figure.patch.set_alpha(0)
@@ -187,7 +187,7 @@ def model_text(model: str) -> str:
     return "Icocast" if model == "icocast" else model.replace("_", " ")
 
 
-def _svg(figure: Figure, title: str) -> bytes:
+def svg_bytes(figure: Figure, title: str) -> bytes:
     """The figure as an element of a page: text stays text, no names but those referred to."""
     buffer = BytesIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": title}):
