@@ -36,9 +36,9 @@ class IcocastConfig(Architecture):
     `smoothing` is the propagators' s, `relaxation` the states' own; `none` leaves either out, and
     propagators without it are strict. `heat_kernels` (s) and `wave_kernels` (w, see
     `forecast.model.isotropic_map`) make the linear part of the tendency; without them there is
-    none. `sources` of them are made of the features at each vertex and spread by the same kernels;
-    `analysis` cleans the first inputs of a rollout of their noise in the same way.
-    `hidden` is the width of the perceptrons at vertices, in channels.
+    none. The same kernels spread the `powers` 2 and up of the newest fields, and `sources` made of
+    the features at each vertex; `analysis` cleans the first inputs of a rollout of their noise in
+    the same way. `hidden` is the width of the perceptrons at vertices, in channels.
     """
 
     kind: Literal["icocast"]
@@ -54,6 +54,7 @@ class IcocastConfig(Architecture):
     heads: PositiveInt
     heat_kernels: Annotated[tuple[PositiveFloat, ...], Field(strict=False)]
     wave_kernels: Annotated[tuple[PositiveFloat, ...], Field(strict=False)]
+    powers: Annotated[int, Field(ge=1, le=4)]
     sources: NonNegativeInt
     analysis: bool
     relaxation: Smoothing

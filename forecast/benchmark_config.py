@@ -36,9 +36,9 @@ class SurfacesConfig(Section):
 class EquationTraining(Section):
     """How weights are found: windows of one surface at a time, the surfaces in turn.
 
-    `noise` is added to all frames of the inputs beside what the benchmark adds, in spreads of the
-    tendency. Every `validate_every` updates the validation samples are forecast for
-    `validation_leads`; the best weights are kept, those before the first update among them.
+    `noise` is added to the inputs beside what the benchmark adds, both as shares of their size.
+    Every `validate_every` updates the validation samples are forecast for `validation_leads`; the
+    best weights are kept, those before the first update among them.
     """
 
     batch: PositiveInt
@@ -57,7 +57,7 @@ class EquationBenchmark(Settings):
     kind: Literal["equation"]
     equation: Literal["heat", "wave", "cahn_hilliard", "advection"]
     surfaces: SurfacesConfig
-    frames: PositiveInt
+    frames: Annotated[int, Field(ge=2)]
     noise: Annotated[tuple[NonNegativeFloat, ...], Field(strict=False, min_length=1)]
     models: Models
     seeds: Seeds
@@ -102,7 +102,7 @@ class AtmosphereBenchmark(Run):
     seeds: Seeds
     noise: Literal[0] = 0
 
-    def run(self, model: ModelName, seed: int) -> Run:
+    def run(self, model: str, seed: int) -> Run:
         """The run of one of the models, of as many weights as ours."""
         values = self.model_dump(exclude={"kind", "models", "seeds", "noise"})
         values["train"]["seed"] = seed

@@ -16,14 +16,15 @@ from forecast.curriculum import rate
 from forecast.data.trajectories import Evaluation, MeshTrajectories
 from forecast.model.family import forecaster, operator_for
 from forecast.model.forecaster import Forecaster
-from forecast.model.icocast import Icocast
 from forecast.model.isotropic_map import Fit
 from forecast.model.loss import rollout_error
 from forecast.model.operator import MeshOperator
 from forecast.model.rollout import rollout
 from forecast.model.smoothing_start import smoothing_start
+from forecast.model.start import Step, fit_kernels
 from forecast.optimisation import optimizer_of, set_rate
 
+EARLY = 5.0  # time steps
 FITTED_WINDOWS = 12  # of each surface, for what starts from data
 
 
@@ -38,9 +39,14 @@ class Course:
     def draw(
         self, count: int, frames: int, generator: torch.Generator
     ) -> tuple[Float[Tensor, "vertex batch frame"], Float[Tensor, "lead vertex batch field"]]:
-        """`count` windows at random: their frames, and the states that follow."""
+        """`count` windows at random: their frames, and the states that follow.
+
+        Early ones more often, by 1 / (start + `EARLY`): forecasts begin with the first states,
+        and most changes there.
+        """
         samples, starts = self.windows.shape[:2]
-        chosen = torch.randint(samples * starts, (count,), generator=generator)
+        share = 1 / (torch.arange(starts) + EARLY)
+        chosen = torch.multinomial(share.repeat(samples), count, True, generator=generator)
         runs = torch.stack([self.windows[divmod(int(k), starts)] for k in chosen], dim=-1)
         return runs[:frames].movedim(0, -1), runs[frames:, ..., None]
 
@@ -55,21 +61,18 @@ class Course:
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """White noise on inputs: a share of their size, and spreads of the tendency."""
+    """White noise on inputs, as a share of the size of each sample: its own, and to learn with."""
 
-    share: float
-    tendencies: float
+    given: float
+    added: float
 
     def on(
-        self,
-        state: Float[Tensor, "vertex batch frame"],
-        tendency: float,
-        generator: torch.Generator,
+        self, state: Float[Tensor, "vertex batch frame"], generator: torch.Generator
     ) -> Float[Tensor, "vertex batch frame"]:
         """The state with noise, the same from the same generator."""
-        size = state.square().mean((0, 2), keepdim=True).sqrt() * self.share
-        first, second = (torch.randn(state.shape, generator=generator) for _ in range(2))
-        return state + size * first + self.tendencies * tendency * second
+        size = state.square().mean((0, 2), keepdim=True).sqrt()
+        white = torch.randn(state.shape, generator=generator)
+        return state + math.hypot(self.given, self.added) * size * white
 
 
 def course_of(
@@ -95,7 +98,7 @@ def started(
     """A forecaster in the units of the courses; what of it starts from data has started."""
     generator = torch.Generator().manual_seed(seed)
     analysed = isinstance(config, IcocastConfig) and config.analysis
-    remaining = Noise(share=0.0, tendencies=noise.tendencies) if analysed else noise
+    remaining = Noise(given=0.0, added=noise.added) if analysed else noise
     differences, tendency = _sizes(courses, frames, remaining, generator)
     start = None
     if isinstance(config, IcocastConfig) and config.relaxation != "none":
@@ -111,10 +114,8 @@ def started(
             generator=torch.Generator().manual_seed(seed),
             smoothing_start=start,
         )
-    network = model.network
-    if isinstance(network, Icocast) and network.kernels is not None:
-        network.kernels.fit(_tendencies(model, network, courses, remaining, generator))
-    if model.analysis is not None and noise.share > 0:
+    fit_kernels(model, _steps(courses, frames, remaining, generator))
+    if model.analysis is not None and noise.given > 0:
         model.analysis.fit(_corrections(model, courses, noise, generator))
     return model
 
@@ -166,7 +167,11 @@ def _updates(
     noise: Noise,
     seed: int,
 ) -> Iterator[tuple[int, float]]:
-    """Every update with its loss."""
+    """Every update with its loss: squared errors over the size of each sample, as in NRMSE.
+
+    In units of the typical tendency, so that the largest gradient allowed means the same for all.
+    """
+    relative_tendency = float(model.spread / model.differences[0])
     generator = torch.Generator().manual_seed(seed + 1)
     update = 0
     for stage in config.stages:
@@ -174,13 +179,14 @@ def _updates(
             course = courses[update % len(courses)]
             set_rate(optimizer, rate(stage, within))
             clean, targets = course.draw(config.batch, model.frames, generator)
-            state = noise.on(clean, float(model.spread), generator)
+            state = noise.on(clean, generator)
             state = model.analysed(state, course.statics, course.operator)
+            size = clean.square().mean((0, 2))[:, None].sqrt() * relative_tendency
             predictions = _rolled(model, course, state, stage.rollout)
             loss = rollout_error(
-                (now[..., -1:] for now in predictions),
-                targets[: stage.rollout],
-                model.spread,
+                (now[..., -1:] / size for now in predictions),
+                targets[: stage.rollout] / size,
+                torch.ones(1),
                 course.operator.weights,
             )
             optimizer.zero_grad()
@@ -217,7 +223,7 @@ def _sizes(
         clean, targets = course.draw(4 * FITTED_WINDOWS, frames, generator)
         tendency = (targets[0, ..., 0] - clean[..., -1]).square().mean()
         tendencies.append(tendency)
-        noisy = noise.on(clean, float(tendency.sqrt()), generator)
+        noisy = noise.on(clean, generator)
         rows = [noisy.diff(n=order, dim=-1)[..., -1] for order in range(frames)]
         squares.append(torch.stack([row.square().mean() for row in rows]))
     sizes = torch.stack(squares).mean(0).sqrt()
@@ -248,22 +254,19 @@ def _smoothing(
     return torch.stack(found).mean(0).float()
 
 
-def _tendencies(
-    model: Forecaster,
-    network: Icocast,
-    courses: Sequence[Course],
-    noise: Noise,
-    generator: torch.Generator,
-) -> Iterator[Fit]:
-    """What the relaxation leaves of the tendency, beside what the kernels act on."""
+def _steps(
+    courses: Sequence[Course], frames: int, noise: Noise, generator: torch.Generator
+) -> Iterator[Step]:
+    """One time step of some windows of each surface."""
     for course in courses:
-        clean, targets = course.draw(FITTED_WINDOWS, model.frames, generator)
-        state = noise.on(clean, float(model.spread), generator)
-        with torch.no_grad():
-            inputs = model.inputs(state, course.statics)
-            given = network.spread_fields(inputs, course.operator)
-            tendency = (targets[0] - model.relaxed(state, course.operator)) / model.spread
-        yield given, tendency, _relative(course, clean, targets[0]), course.operator
+        clean, targets = course.draw(FITTED_WINDOWS, frames, generator)
+        yield Step(
+            state=noise.on(clean, generator),
+            following=targets[0],
+            statics=course.statics,
+            operator=course.operator,
+            weights=_relative(course, clean),
+        )
 
 
 def _corrections(
@@ -272,18 +275,14 @@ def _corrections(
     """What takes noise off the frames, beside the noisy inputs."""
     for course in courses:
         clean, _ = course.draw(2 * FITTED_WINDOWS, model.frames, generator)
-        state = noise.on(clean, float(model.spread), generator)
+        state = noise.on(clean, generator)
         correction = (clean - state) / model.differences[0]
-        size = clean.square().mean((0, 2))
-        weights = course.operator.weights[:, None] / size
-        yield model.inputs(state, course.statics[:, :0]), correction, weights, course.operator
+        noisy = model.inputs(state, course.statics[:, :0])
+        yield noisy, correction, _relative(course, clean), course.operator
 
 
 def _relative(
-    course: Course,
-    clean: Float[Tensor, "vertex batch frame"],
-    target: Float[Tensor, "vertex batch field"],
+    course: Course, clean: Float[Tensor, "vertex batch frame"]
 ) -> Float[Tensor, "vertex batch"]:
-    """Weights by area with which every window's tendency counts the same."""
-    size = (target - clean[..., -1:]).square().mean((0, 2))
-    return course.operator.weights[:, None] / size.clamp(min=1e-4 * float(size.max()))
+    """Weights by area, and over the size of each sample: errors count as in NRMSE."""
+    return course.operator.weights[:, None] / clean.square().mean((0, 2))

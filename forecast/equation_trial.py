@@ -3,13 +3,12 @@
 import time
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from forecast.architecture import ModelConfig
-from forecast.benchmark_config import EquationBenchmark, ModelName
+from forecast.benchmark_config import EquationBenchmark
 from forecast.data.equations import Heat, Wave
 from forecast.data.trajectories import (
     EquationSettings,
@@ -24,7 +23,7 @@ from forecast.equation_training import Course, Noise, course_of, prediction, sta
 from forecast.model.family import equal_sized
 from forecast.model.forecaster import Forecaster
 from forecast.model.sizing import weights_of
-from forecast.verification.benchmark import SUMMED, Record, finite
+from forecast.verification.benchmark import OURS, REFERENCES, SUMMED, Record, finite
 from forecast.verification.fitted_scalar import fitted_scalar
 from forecast.verification.trajectories import (
     joined,
@@ -35,23 +34,20 @@ from forecast.verification.trajectories import (
 )
 from forecast.verification.trials import DRAWN_LEADS, Trial
 
-Reference = Literal["zero", "persistence", "fitted_scalar"]
 TESTS = ("test_time", "test_init", "test_mesh")
 
 
-def run_trial(
-    benchmark: EquationBenchmark, model: ModelName | Reference, seed: int, noise: float
-) -> Trial:
+def run_trial(benchmark: EquationBenchmark, model: str, seed: int, noise: float) -> Trial:
     """Train a model, or take a reference, and score it on every test split."""
-    if model == "zero" or model == "persistence" or model == "fitted_scalar":
+    if model in REFERENCES:
         return _reference_trial(benchmark, model, seed, noise)
     return _model_trial(benchmark, model, seed, noise)
 
 
-def _model_trial(benchmark: EquationBenchmark, model: ModelName, seed: int, noise: float) -> Trial:
+def _model_trial(benchmark: EquationBenchmark, model: str, seed: int, noise: float) -> Trial:
     settings, statics = benchmark.data, 3 if benchmark.equation == "advection" else 0
     config: ModelConfig = benchmark.model
-    if model != "icocast":
+    if model != OURS:
         config = equal_sized(
             model, benchmark.model, fields=benchmark.frames, statics=statics, outputs=1
         )
@@ -67,7 +63,7 @@ def _model_trial(benchmark: EquationBenchmark, model: ModelName, seed: int, nois
         (courses[name], evaluation(surfaces[name], found["validation"], settings, noise))
         for name in settings.train
     ]
-    on_inputs = Noise(share=noise, tendencies=benchmark.train.noise)
+    on_inputs = Noise(given=noise, added=benchmark.train.noise)
     forecaster = started(
         config,
         at_work,
@@ -102,9 +98,7 @@ def _model_trial(benchmark: EquationBenchmark, model: ModelName, seed: int, nois
     )
 
 
-def _reference_trial(
-    benchmark: EquationBenchmark, model: Reference, seed: int, noise: float
-) -> Trial:
+def _reference_trial(benchmark: EquationBenchmark, model: str, seed: int, noise: float) -> Trial:
     settings = benchmark.data
     parameters = 1 if model == "fitted_scalar" else 0
     records, fields = list[Record](), dict[int, np.ndarray]()
@@ -123,7 +117,7 @@ def _reference_trial(
     )
 
 
-def _reference(model: Reference, held: Evaluation) -> Float[np.ndarray, "sample lead vertex"]:
+def _reference(model: str, held: Evaluation) -> Float[np.ndarray, "sample lead vertex"]:
     leads = held.targets.shape[1]
     if model == "zero":
         return zero(held.targets)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from forecast.model.operator import MeshOperator
 
 
+FITTED_WINDOWS, FITTED_AT_ONCE = 64, 8  # that kernels start from
+
+
 @dataclass(frozen=True, kw_only=True)
 class Training:
     """What the loop works with, on the worker's device."""
@@ -71,6 +74,8 @@ def train(worker: "Worker", run: Run) -> None:
         resumed.restore(training.model)
         training.optimizer.load_state_dict(resumed.training())
     done = resumed.update if resumed else 0
+    if not resumed:
+        _fit_kernels(training, store)
     # before the first update, so that a split too short for either is refused at once
     updates = _updates(training, _windows(training, store), done)
     held_out = Windows(valid, training.transform, run.train.validation_steps)
@@ -135,6 +140,36 @@ def set_up(
         statics=statics.to(worker.device),
         spread=spread.to(worker.device),
     )
+
+
+def _fit_kernels(training: Training, store: "StateStore") -> None:
+    """Start the network's kernels, if it has any, from states all over the training period.
+
+    Every worker finds the same.
+    """
+    import torch
+
+    from forecast.data.windows import Windows
+    from forecast.model.start import Step, fit_kernels
+
+    windows = Windows(store, training.transform, 1)
+    count = min(FITTED_WINDOWS, len(windows))
+    numbers = np.linspace(0, len(windows) - 1, count).astype(int).tolist()
+
+    def steps() -> Iterator[Step]:
+        for first in range(0, count, FITTED_AT_ONCE):
+            chosen = numbers[first : first + FITTED_AT_ONCE]
+            states = _read(training, windows, 0, chosen).to(training.worker.device)
+            weights = training.operator.weights[:, None].expand(-1, len(chosen))
+            yield Step(
+                state=states[0],
+                following=states[1],
+                statics=training.statics,
+                operator=training.operator,
+                weights=weights.to(torch.float32),
+            )
+
+    fit_kernels(training.model, steps())
 
 
 def validation_error(training: Training, windows: "Windows") -> float:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic_settings import SettingsError
 
-from forecast.benchmark_config import read_benchmark
+from forecast.benchmark_config import AtmosphereBenchmark, read_benchmark
 from forecast.config import Run
 from forecast.conventions import DataError
 from forecast.settings import Settings, read_settings, read_toml, run_verb
@@ -74,6 +74,7 @@ def test_a_benchmark_of_no_kind_is_refused():
 
 def test_a_baseline_is_sized_like_ours():
     found = read_benchmark(str(ROOT / "jobs" / "configs" / "atmosphere.toml"), [])
+    assert isinstance(found, AtmosphereBenchmark)
     run = found.run("gcn", 2)
     assert (run.model.kind, run.train.seed) == ("gcn", 2)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from forecast.benchmark_config import read_benchmark
+from forecast.benchmark_config import EquationBenchmark, read_benchmark
 from forecast.data.trajectories import evaluation, splits, trajectories, windows
 from forecast.equation_training import Noise, course_of, prediction, started, trained
 from forecast.equation_trial import run_trial
@@ -19,6 +19,7 @@ CONFIGS = Path(__file__).resolve().parents[1] / "jobs" / "configs"
 def small(equation, noise=0.0, **changes):
     """A benchmark on small surfaces, clean inputs unless told."""
     found = read_benchmark(str(CONFIGS / f"{equation}.toml"), []).smoke()
+    assert isinstance(found, EquationBenchmark)
     model = found.model.model_copy(update={"channels": 8, "layers": 1, "low_degree": 2})
     return found.model_copy(update={"noise": (noise,), "model": model, **changes})
 
@@ -29,6 +30,7 @@ def summed(trial, split, score="nrmse"):
         for record in trial.records
         if (record.split, record.score, record.lead) == (split, score, SUMMED)
     ]
+    assert value is not None
     return value
 
 
@@ -42,7 +44,7 @@ def setting_out(benchmark, noise=0.0):
         benchmark.model,
         [course],
         frames=benchmark.frames,
-        noise=Noise(share=noise, tendencies=benchmark.train.noise),
+        noise=Noise(given=noise, added=benchmark.train.noise),
         reference=benchmark.surfaces.bound,
         seed=0,
     )
@@ -64,6 +66,8 @@ def test_heat_is_known_before_the_first_update():
 def test_the_smoothing_of_heat_is_found():
     model, course, _ = setting_out(small("heat"))
     bound = small("heat").surfaces.bound
+    assert model.relaxation is not None
+    assert model.relaxation.smoothing is not None
     still = torch.zeros(course.operator.vertices, 1, 1)
     s = model.relaxation.smoothing(still, course.operator, 1.0)
     assert float(s.detach()) == pytest.approx(2.5e-4 * bound / 2, rel=1e-4)
@@ -92,7 +96,7 @@ def test_the_best_weights_are_kept():
             "stages": tuple(s.model_copy(update={"rate": 10.0}) for s in benchmark.train.stages)
         }
     )
-    quiet = Noise(share=0.0, tendencies=0.0)
+    quiet = Noise(given=0.0, added=0.0)
     model = trained(model, [course], [(course, held)], wild, noise=quiet, seed=0)
     assert relative_error(model, course, held).mean() <= before * (1 + 1e-6)
 

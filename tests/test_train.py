@@ -40,6 +40,18 @@ def trained(tmp_path_factory) -> Run:
     return run
 
 
+def first_loss(run: Run) -> float:
+    return losses(run)[1]
+
+
+def test_kernels_start_from_least_squares(trained, tmp_path):
+    # two waves of constant speed are moved by no isotropic kernel, but their mean square is less
+    run = tiny_run(tmp_path, model__heat_kernels=[0.5, 2.0], model__sources=4)
+    train(Worker(), run)
+    assert first_loss(trained) == pytest.approx(1, rel=0.2)  # persistence: untrained
+    assert first_loss(run) < 0.9 * first_loss(trained)
+
+
 def losses(run: Run) -> dict[float, float]:
     return {
         line["update"]: line["loss"]

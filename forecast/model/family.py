@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from forecast.architecture import BaselineConfig, BaselineName, IcocastConfig, ModelConfig
+from forecast.architecture import BaselineConfig, IcocastConfig, ModelConfig
 from forecast.conventions import DataError
 from forecast.model.forecaster import DirectForecaster, Forecaster
 from forecast.model.icocast import Icocast
@@ -73,7 +73,7 @@ def operator_for(config: ModelConfig, mesh: Mesh) -> MeshOperator:
 
 
 def equal_sized(
-    name: BaselineName, like: IcocastConfig, *, fields: int, statics: int, outputs: int
+    name: str, like: IcocastConfig, *, fields: int, statics: int, outputs: int
 ) -> BaselineConfig:
     """A baseline at its usual depth with as many weights as `like`, to 10 %; DataError if none."""
     ours = forecaster(
@@ -95,10 +95,11 @@ def equal_sized(
         multiple=kind.width_multiple,
         least=fields + statics if _gives_state(kind) else 1,  # what is padded needs the room
     )
-    return BaselineConfig(kind=name, width=width, depth=kind.usual_depth, statics=like.statics)
+    sized = {"kind": name, "width": width, "depth": kind.usual_depth, "statics": like.statics}
+    return BaselineConfig.model_validate(sized)
 
 
-def network_class(name: BaselineName) -> Any:
+def network_class(name: str) -> Any:
     """The class of a baseline, imported only here: torch_geometric takes seconds."""
     from forecast.model import gauge, geometric_layers, message_passing, unimesh
 
@@ -145,4 +146,5 @@ def _analysis(config: IcocastConfig, fields: int, reference: float) -> Isotropic
         reference=reference,
         heat=config.heat_kernels,
         waves=config.wave_kernels,
+        low_degree=config.low_degree,
     )

@@ -21,7 +21,8 @@ class Icocast(nn.Module):
     """Inputs, first the `fields` that change and then statics -> tendency in units of its spread.
 
     Encoder, layers and decoder of model.md section 9; beside the decoder kernels that spread the
-    fields and what vertices make of their features, sources. Decoder and kernels start at zero.
+    fields, powers of them, as reactions and potentials have, and what vertices make of their
+    features, sources. The newest fields come first. Decoder and kernels start at zero.
     """
 
     pad: Tensor
@@ -42,7 +43,7 @@ class Icocast(nn.Module):
             raise DataError(
                 f"expected model.channels of at least {fields}, what the state has, got {channels}"
             )
-        self.fields = fields
+        self.fields, self.outputs, self.powers = fields, outputs, config.powers
         self.register_buffer("pad", _random_isometry(fields, channels, generator))
         self.encoder = perceptron(fields + statics, channels, channels)
         self.layers = nn.ModuleList(
@@ -55,11 +56,12 @@ class Icocast(nn.Module):
             self.sources = _sources(fields, statics + channels, channels, config.sources)
         if config.heat_kernels or config.wave_kernels:
             self.kernels = IsotropicMap(
-                fields + config.sources,
+                fields + outputs * (config.powers - 1) + config.sources,
                 outputs,
                 reference=reference,
                 heat=config.heat_kernels,
                 waves=config.wave_kernels,
+                low_degree=config.low_degree,
             )
 
     def forward(
@@ -74,7 +76,7 @@ class Icocast(nn.Module):
     def spread_fields(
         self, inputs: Float[Tensor, "vertex batch input"], operator: MeshOperator
     ) -> Float[Tensor, "vertex batch spread"]:
-        """What the kernels act on: the fields, and the sources made of all features."""
+        """What the kernels act on: fields, powers of the newest, sources made of all features."""
         return self._spread(self._features(inputs, operator))
 
     def _features(self, inputs: Tensor, operator: MeshOperator) -> Tensor:
@@ -86,10 +88,12 @@ class Icocast(nn.Module):
         return torch.cat([inputs, u], dim=-1)
 
     def _spread(self, features: Tensor) -> Tensor:
-        fields = features[..., : self.fields]
-        if self.sources is None:
-            return fields
-        return torch.cat([fields, self.sources(features)], dim=-1)
+        newest = features[..., : self.outputs]
+        spread = [features[..., : self.fields]]
+        spread += [newest**power for power in range(2, self.powers + 1)]
+        if self.sources is not None:
+            spread.append(self.sources(features))
+        return torch.cat(spread, dim=-1)
 
 
 class Layer(nn.Module):
@@ -144,13 +148,12 @@ class Layer(nn.Module):
 
 def _sources(fields: int, others: int, hidden: int, sources: int) -> nn.Sequential:
     """Functions of the fields that bend from the start, where least squares finds them of use."""
-    network = perceptron(fields + others, hidden, sources)
-    first, last = network[0], network[2]
+    first, last = nn.Linear(fields + others, hidden), nn.Linear(hidden, sources)
     nn.init.zeros_(first.weight)
     nn.init.normal_(first.weight[:, :fields], std=BEND / fields**0.5)
     nn.init.uniform_(first.bias, -BEND, BEND)
     nn.init.normal_(last.weight, std=1 / hidden**0.5)
-    return network
+    return nn.Sequential(first, nn.SiLU(), last)
 
 
 def _random_isometry(rows: int, columns: int, generator: torch.Generator) -> Tensor:

@@ -26,10 +26,11 @@ Fit = tuple[  # inputs, what they shall give, weights, operator of their mesh
 class IsotropicMap(nn.Module):
     """Fixed kernels, combined: y = sum_j k_j(1 - A') x W_j.
 
-    Kernels are those of heat, e^{-s (1 - A')}, of waves, cos(w sqrt(1 - A')), and the identity:
-    a function of the Laplacian from each input to each output, the same function of the squared
-    wavenumber on every mesh (1 - A' = 2 S / `reference`). Diffusion is such a function of one
-    state, waves are of two. W starts at zero; `fit` finds the W of least squares.
+    Kernels are those of heat, e^{-s (1 - A')}, of waves, cos(w sqrt(1 - A')), the identity, and for
+    each degree up to `low_degree` the modes about it, exactly, with a share that falls linearly to
+    the next degrees. So each output is a function of the Laplacian of each input, the same function
+    of the squared wavenumber on every mesh (1 - A' = 2 S / `reference`). Diffusion is such a
+    function of one state, waves are of two. W starts at zero; `fit` finds that of least squares.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class IsotropicMap(nn.Module):
         reference: float,
         heat: tuple[float, ...],
         waves: tuple[float, ...],
+        low_degree: int,
     ) -> None:
         super().__init__()
         self.reference, self.heat, self.waves = reference, (0.0, *heat), waves
-        kernels = len(self.heat) + len(waves)
+        self.low_degree = low_degree
+        kernels = len(self.heat) + len(waves) + low_degree + 1
         self.mixing = nn.Parameter(torch.zeros(kernels, inputs, outputs))
 
     def forward(
@@ -78,8 +81,17 @@ class IsotropicMap(nn.Module):
         stretch, scale = operator.bound / self.reference, operator.scale[:, None, None]
         series = kernel_series(self.heat, self.waves, stretch, TOLERANCE[x.dtype])
         kernels = torch.from_numpy(series).to(x.device, x.dtype)
-        matrices = torch.tensordot(kernels, mixing, dims=1)
-        return Polynomial.apply(x * scale, matrices, operator) / scale
+        everywhere, by_degree = mixing.split([kernels.shape[1], self.low_degree + 1])
+        matrices = torch.tensordot(kernels, everywhere, dims=1)
+        features = x * scale
+        of_modes = torch.tensordot(self._shares(operator.degrees), by_degree, dims=1)
+        low = torch.einsum("mbi,mio->mbo", operator.project(features), of_modes)
+        return (Polynomial.apply(features, matrices, operator) + operator.lift(low)) / scale
+
+    def _shares(self, degrees: Float[Tensor, " mode"]) -> Float[Tensor, "mode degree"]:
+        """The share of each integer degree in each mode; modes beyond the last have none."""
+        whole = torch.arange(self.low_degree + 1, dtype=degrees.dtype, device=degrees.device)
+        return (1 - (degrees[:, None] - whole).abs()).clamp(min=0)
 
 
 @lru_cache(maxsize=64)
@@ -94,7 +106,7 @@ def kernel_series(
     rough = stretch * (1 - np.cos(angle))[:, None]
     decays = np.exp(-rough * np.array(heat))
     swings = np.cos(np.sqrt(rough) * np.array(waves))
-    coefficients = dct(np.hstack([decays, swings]), type=2, axis=0) / SAMPLES
+    coefficients = np.asarray(dct(np.hstack([decays, swings]), type=2, axis=0)) / SAMPLES
     coefficients[0] /= 2
     tails = np.abs(coefficients[::-1]).cumsum(axis=0)[::-1].max(axis=1)
     return coefficients[: max(2, int((tails > tolerance).sum()))]

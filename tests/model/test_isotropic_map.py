@@ -1,7 +1,7 @@
 """Linear maps that are functions of the Laplacian: right adjoints, and fits that find the law."""
 
-import numpy as np
 import pytest
+import scipy.linalg
 import torch
 
 from forecast.model.isotropic_map import IsotropicMap
@@ -35,18 +35,19 @@ def test_the_polynomial_and_its_adjoint(operator, generator):
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-11)
 
 
-def law(refinement, steps):
-    """A mesh's diffusion over one time step, exactly, as a dense matrix."""
+def law(refinement, tau):
+    """A mesh's diffusion over a time, exactly, as a dense matrix."""
     mesh = icosphere(refinement)
     rates = laplacian(mesh).toarray() / mass(mesh)[:, None]
-    eigenvalues, vectors = np.linalg.eig(rates)
-    decay = np.exp(-steps * eigenvalues.real)
-    return torch.from_numpy((vectors * decay @ np.linalg.inv(vectors)).real)
+    return torch.from_numpy(scipy.linalg.expm(-tau * rates))
 
 
 def test_a_fit_on_one_mesh_is_the_law_on_another(generator):
     # e^{-tau S} between two of the kernels: their combination, whatever the mesh
-    tau, maps = 0.04, IsotropicMap(1, 1, reference=REFERENCE, heat=HEAT, waves=WAVES).double()
+    tau, maps = (
+        0.04,
+        IsotropicMap(1, 1, reference=REFERENCE, heat=HEAT, waves=WAVES, low_degree=1).double(),
+    )
     errors = []
     for refinement in (3, 2):
         operator = mesh_operator(icosphere(refinement), low_degree=1)
@@ -62,7 +63,7 @@ def test_a_fit_on_one_mesh_is_the_law_on_another(generator):
 
 
 def test_responses_are_the_kernels(operator, generator):
-    maps = IsotropicMap(2, 1, reference=REFERENCE, heat=HEAT, waves=WAVES).double()
+    maps = IsotropicMap(2, 1, reference=REFERENCE, heat=HEAT, waves=WAVES, low_degree=1).double()
     x = torch.randn(operator.vertices, 1, 2, dtype=torch.float64, generator=generator)
     found = maps.responses(x, operator).unflatten(-1, (-1, 2))
     torch.testing.assert_close(found[:, :, 0], x, rtol=0, atol=1e-10)  # s = 0
@@ -72,7 +73,16 @@ def test_responses_are_the_kernels(operator, generator):
     torch.testing.assert_close(maps(x, operator), combined, rtol=0, atol=1e-10)
 
 
-def test_constants_meet_every_kernel_as_themselves(operator):
-    maps = IsotropicMap(1, 1, reference=REFERENCE, heat=HEAT, waves=WAVES).double()
+def test_constants_meet_every_kernel_as_themselves_but_those_of_other_degrees(operator):
+    maps = IsotropicMap(1, 1, reference=REFERENCE, heat=HEAT, waves=WAVES, low_degree=1).double()
     ones = torch.ones(operator.vertices, 1, 1, dtype=torch.float64)
-    assert maps.responses(ones, operator).detach().numpy() == pytest.approx(1, abs=1e-10)
+    found = maps.responses(ones, operator).detach().numpy()
+    assert found[..., :-1] == pytest.approx(1, abs=1e-10)
+    assert found[..., -1] == pytest.approx(0, abs=1e-10)  # degree 1
+
+
+def test_modes_between_degrees_are_shared(operator):
+    maps = IsotropicMap(1, 1, reference=REFERENCE, heat=(), waves=(), low_degree=2)
+    shares = maps._shares(torch.tensor([0.0, 1.0, 1.25, 2.0, 2.5, 7.0]))
+    expected = [[1, 0, 0], [0, 1, 0], [0, 0.75, 0.25], [0, 0, 1], [0, 0, 0.5], [0, 0, 0]]
+    assert shares.tolist() == expected
