@@ -12,6 +12,10 @@ class DataError(ValueError):
     """Data from outside that cannot be used; the message says what, where and what to do."""
 
 
+class BlowUp(DataError):
+    """A forecast that left the range of numbers."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Variable:
     """A physical variable under its ERA5 long name.

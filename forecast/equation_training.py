@@ -50,14 +50,6 @@ class Course:
         runs = torch.stack([self.windows[divmod(int(k), starts)] for k in chosen], dim=-1)
         return runs[:frames].movedim(0, -1), runs[frames:, ..., None]
 
-    def to(self, device: torch.device | str) -> "Course":
-        """The same on a device."""
-        return Course(
-            operator=self.operator.to(device, torch.float32),
-            statics=self.statics.to(device),
-            windows=self.windows.to(device),
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:

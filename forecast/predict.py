@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Float32
 from pydantic import Field, PositiveInt
 
-from forecast.conventions import DataError, time_text
+from forecast.conventions import BlowUp, DataError, time_text
 from forecast.settings import Instant, Settings, run_verb
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def predict(
         for lead, states in enumerate(forecaster.run([p for p, _ in waiting], steps), 1):
             for (position, writer), state in zip(waiting, states, strict=True):
                 if not np.isfinite(state).all():
-                    raise DataError(
+                    raise BlowUp(
                         f"the forecast from {time_text(store.times[position])} turned non-finite "
                         f"at time step {lead} with {checkpoint.folder}; it was not published: "
                         "train with longer rollouts"

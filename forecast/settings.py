@@ -92,15 +92,31 @@ def read_settings(command: type[Command], arguments: Sequence[str], prog: str) -
 
 
 def read_toml(path: str) -> dict[str, Any]:
-    """The keys of a TOML file."""
+    """The keys of a TOML file, over those of the file that its `extends` names, from its folder."""
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise DataError(
             f"expected a configuration file, got {path}, which does not exist"
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"expected TOML in {path}, got: {error}") from None
+    if "extends" not in values:
+        return values
+    base = Path(path).parent / str(values.pop("extends"))
+    if base.resolve() == Path(path).resolve():
+        raise DataError(f"expected extends to name another file, got {path} itself")
+    return _merged(read_toml(str(base)), values)
+
+
+def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """Sections are merged key by key; anything else is replaced."""
+    both = {
+        key: _merged(base[key], value)
+        for key, value in over.items()
+        if isinstance(value, dict) and isinstance(base.get(key), dict)
+    }
+    return base | over | both
 
 
 def run_verb(

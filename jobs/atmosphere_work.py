@@ -10,7 +10,7 @@ from typing import Any, cast
 from forecast.benchmark_config import AtmosphereBenchmark, ModelName
 from forecast.benchmark_page import Outcome
 from forecast.config import Run
-from forecast.conventions import DataError
+from forecast.conventions import BlowUp, DataError
 from forecast.verification.benchmark import (
     ATMOSPHERE,
     ATMOSPHERE_REFERENCES,
@@ -89,9 +89,7 @@ def _trial(run: Run, name: Name) -> Trial:
     parameters = _parameters(best_checkpoint(checkpoints).training())
     try:
         STAGES["forecast"](run, _silent)
-    except DataError as error:
-        if "turned non-finite" not in str(error):
-            raise
+    except BlowUp:
         records = blown_up(run, name, parameters)
     else:
         verify(

@@ -287,3 +287,20 @@ def test_an_interrupt_is_one_line_and_its_own_code(capsys):
 
     assert run_verb(Run, interrupted, "verb", ["--config", str(DEMO)]) == 130
     assert "goes on from here" in capsys.readouterr().err
+
+
+def test_a_file_extends_another_key_by_key(tmp_path):
+    (tmp_path / "short.toml").write_text(
+        f'extends = "{DEMO.as_posix()}"\nname = "short"\n[train]\nbatch = 7\n'
+    )
+    found, demo = read(config=tmp_path / "short.toml"), read()
+    assert (found.name, found.train.batch) == ("short", 7)
+    assert found.model == demo.model
+    assert found.train == demo.train.model_copy(update={"batch": 7})
+
+
+def test_a_file_that_extends_itself_is_refused(tmp_path):
+    path = tmp_path / "loop.toml"
+    path.write_text('extends = "loop.toml"\n')
+    with pytest.raises(DataError, match="expected extends to name another file"):
+        read_toml(str(path))
