@@ -163,7 +163,7 @@ def _updates(
 
     In units of the typical tendency, so that the largest gradient allowed means the same for all.
     """
-    relative_tendency = float(model.spread / model.differences[0])
+    relative_tendency = float(model.spread / model.size)
     generator = torch.Generator().manual_seed(seed + 1)
     update = 0
     for stage in config.stages:
@@ -268,7 +268,7 @@ def _corrections(
     for course in courses:
         clean, _ = course.draw(2 * FITTED_WINDOWS, model.frames, generator)
         state = noise.on(clean, generator)
-        correction = (clean - state) / model.differences[0]
+        correction = (clean - state).flip(-1) / model.size
         noisy = model.inputs(state, course.statics[:, :0])
         yield noisy, correction, _relative(course, clean), course.operator
 

@@ -31,17 +31,16 @@ def forecaster(
 ) -> Forecaster:
     """An untrained forecaster; `reference` is the bound b that its numbers s and theta refer to.
 
-    The relaxation of the states starts at `smoothing_start`, or at nearly nothing. Weights of
-    networks are drawn from torch's default generator, those of rotations, phases and isometries
-    from `generator`.
+    `differences` are the sizes of the newest frame and of its backward differences. The relaxation
+    of the states starts at `smoothing_start`, or at nearly nothing. Weights of networks are drawn
+    from torch's default generator, those of rotations, phases and isometries from `generator`.
     """
     fields, outputs = differences.numel(), len(spread)
     if isinstance(config, IcocastConfig):
         network = Icocast(
             config,
-            fields=fields,
+            differences=differences / differences[0],
             statics=statics,
-            outputs=outputs,
             reference=reference,
             generator=generator,
         )
@@ -49,7 +48,8 @@ def forecaster(
         return Forecaster(
             network,
             spread=spread,
-            differences=differences,
+            size=differences[0],
+            frames=len(differences),
             relaxation=_relaxation(config, start, reference),
             hyperdiffusion=Hyperdiffusion(outputs) if config.hyperdiffusion else None,
             analysis=_analysis(config, fields, reference),
@@ -57,7 +57,7 @@ def forecaster(
     kind = network_class(config.kind)
     made = kind(inputs=fields + statics, outputs=outputs, width=config.width, depth=config.depth)
     shell = DirectForecaster if _gives_state(kind) else Forecaster
-    return shell(made, spread=spread, differences=differences)
+    return shell(made, spread=spread, size=differences[0], frames=len(differences))
 
 
 def operator_for(config: ModelConfig, mesh: Mesh) -> MeshOperator:

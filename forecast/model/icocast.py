@@ -1,5 +1,7 @@
 """Our network: linear propagation beside relaxed-unitary layers with transport."""
 
+from math import comb
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -18,7 +20,10 @@ COURANT_CAP = 4.0  # of skew transport in one layer: four edges
 
 
 class Icocast(nn.Module):
-    """Inputs, first the `fields` that change and then statics -> tendency in units of its spread.
+    """Frames, the newest first, and statics -> tendency in units of its spread.
+
+    Frames become backward differences of the newest, of orders 0 and up, each divided by its row
+    of `differences`: what equations of motion are made of, and of order one.
 
     Encoder, layers and decoder of model.md section 9; beside the decoder kernels that spread the
     fields, powers of them, as reactions and potentials have, and what vertices make of their
@@ -26,24 +31,25 @@ class Icocast(nn.Module):
     """
 
     pad: Tensor
+    differencing: Tensor
 
     def __init__(
         self,
         config: IcocastConfig,
         *,
-        fields: int,
+        differences: Float[Tensor, "frame field"],
         statics: int,
-        outputs: int,
         reference: float,
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        channels = config.channels
+        channels, fields, outputs = config.channels, differences.numel(), differences.shape[1]
         if channels < fields:
             raise DataError(
                 f"expected model.channels of at least {fields}, what the state has, got {channels}"
             )
         self.fields, self.outputs, self.powers = fields, outputs, config.powers
+        self.register_buffer("differencing", _differencing(differences))
         self.register_buffer("pad", _random_isometry(fields, channels, generator))
         self.encoder = perceptron(fields + statics, channels, channels)
         self.layers = nn.ModuleList(
@@ -80,12 +86,15 @@ class Icocast(nn.Module):
         return self._spread(self._features(inputs, operator))
 
     def _features(self, inputs: Tensor, operator: MeshOperator) -> Tensor:
-        """What the layers make of the inputs, then the inputs."""
-        state, statics = inputs[..., : self.fields], inputs[..., self.fields :]
-        u = state @ self.pad + self.encoder(inputs)
+        """Differences and statics, then what the layers make of them."""
+        frames, statics = inputs[..., : self.fields], inputs[..., self.fields :]
+        frames = frames.unflatten(-1, (-1, self.outputs))
+        state = torch.einsum("kjf,vbjf->vbkf", self.differencing, frames).flatten(2)
+        given = torch.cat([state, statics], dim=-1)
+        u = state @ self.pad + self.encoder(given)
         for layer in self.layers:
             u = layer(u, statics, operator)
-        return torch.cat([inputs, u], dim=-1)
+        return torch.cat([given, u], dim=-1)
 
     def _spread(self, features: Tensor) -> Tensor:
         newest = features[..., : self.outputs]
@@ -144,6 +153,15 @@ class Layer(nn.Module):
         if self.products is not None:
             met.append(self.products(u, operator))
         return u + self.reaction(torch.cat(met, dim=-1))
+
+
+def _differencing(
+    differences: Float[Tensor, "order field"],
+) -> Float[Tensor, "order frame field"]:
+    """Row k takes frames, the newest first, to their k-th backward difference in its units."""
+    frames = len(differences)
+    rows = [[(-1) ** j * comb(k, j) for j in range(frames)] for k in range(frames)]
+    return torch.tensor(rows, dtype=differences.dtype)[:, :, None] / differences[:, None]
 
 
 def _sources(fields: int, others: int, hidden: int, sources: int) -> nn.Sequential:

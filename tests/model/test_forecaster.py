@@ -10,6 +10,7 @@ from forecast.conventions import DataError
 from forecast.model.family import forecaster
 from forecast.model.fluxes import flux_table
 from forecast.model.forecaster import DirectForecaster, Forecaster
+from forecast.model.icocast import Icocast
 from forecast.model.loss import rollout_error, tendency_error
 from forecast.model.rollout import rollout
 from meshes.icosphere import icosphere
@@ -178,24 +179,38 @@ class Newest(torch.nn.Module):
         return inputs[..., :2]
 
 
-def test_frames_come_as_differences_and_move_on(operator, generator):
+SIZE = torch.tensor([2.0, 5.0], dtype=torch.float64)
+
+
+def test_frames_come_newest_first_and_move_on(operator, generator):
     frames = torch.randn(operator.vertices, 1, 3, 2, dtype=torch.float64, generator=generator)
-    sizes = torch.tensor([[1.0, 2.0], [0.5, 1.0], [0.25, 4.0]], dtype=torch.float64)
-    network = Newest()
-    model = Forecaster(network, spread=torch.ones(2).double(), differences=sizes)
+    network, spread = Newest(), torch.ones(2).double()
+    model = Forecaster(network, spread=spread, size=SIZE, frames=3)
     statics = torch.zeros(operator.vertices, 1, dtype=torch.float64)
     found = model(frames.flatten(2), statics, operator).unflatten(-1, (3, 2))
-    oldest, middle, newest = frames.unbind(2)
-    expected = [newest, newest - middle, newest - 2 * middle + oldest]
+    newest = frames[:, :, 2]
     given = network.seen[..., :6].unflatten(-1, (3, 2))
-    torch.testing.assert_close(given, torch.stack(expected, 2) / sizes)
+    torch.testing.assert_close(given, frames.flip(2) / SIZE)
     torch.testing.assert_close(found[:, :, :2], frames[:, :, 1:])
-    torch.testing.assert_close(found[:, :, 2], newest + newest / sizes[0])
+    torch.testing.assert_close(found[:, :, 2], newest + newest / SIZE)
 
 
 def test_a_direct_forecaster_takes_the_next_state_as_given(operator, generator):
     state = torch.randn(operator.vertices, 1, 2, dtype=torch.float64, generator=generator)
-    size = torch.tensor([[3.0, 5.0]], dtype=torch.float64)
-    model = DirectForecaster(Newest(), spread=torch.ones(2).double(), differences=size)
+    model = DirectForecaster(Newest(), spread=torch.ones(2).double(), size=SIZE, frames=1)
     statics = torch.zeros(operator.vertices, 0, dtype=torch.float64)
     torch.testing.assert_close(model(state, statics, operator), state)
+
+
+def test_our_network_takes_differences_in_their_sizes(operator, generator):
+    sizes = torch.tensor([[1.0, 1.0], [0.5, 2.0], [0.25, 4.0]])
+    network = Icocast(
+        CONFIG, differences=sizes, statics=1, reference=80.0, generator=generator
+    ).double()
+    new, old, oldest = torch.randn(3, operator.vertices, 1, 2, dtype=torch.float64).unbind()
+    inputs = torch.cat([new, old, oldest, new[..., :1]], dim=-1)
+    with torch.no_grad():
+        spread = network.spread_fields(inputs, operator)
+    expected = torch.stack([new, new - old, new - 2 * old + oldest], 2) / sizes
+    torch.testing.assert_close(spread[..., :6], expected.flatten(2))
+    torch.testing.assert_close(spread[..., 6:8], new**2)
