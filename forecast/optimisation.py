@@ -9,22 +9,29 @@ SPECTRAL = ("phase", "phase_raw", "smoothing_raw", "gate", "share")
 def optimizer_of(
     model: nn.Module, *, weight_decay: float, phase_rate: float
 ) -> torch.optim.Optimizer:
-    """AdamW; phases, smoothings and relaxation move `phase_rate` times faster and do not decay."""
-    named = list(model.named_parameters())
-    spectral = [p for name, p in named if _is_spectral(name)]
-    others = [p for name, p in named if not _is_spectral(name)]
-    groups = [
-        {"params": others, "factor": 1.0, "weight_decay": weight_decay},
-        {"params": spectral, "factor": phase_rate, "weight_decay": 0.0},
+    """AdamW; phases, smoothings and relaxation move `phase_rate` times faster and do not decay.
+
+    Nor do the weights of kernels: decay would damp the law that least squares found.
+    """
+    groups: dict[str, list[nn.Parameter]] = {"other": [], "spectral": [], "kernels": []}
+    for name, parameter in model.named_parameters():
+        last = name.rpartition(".")[2]
+        kind = "spectral" if last in SPECTRAL else "kernels" if last == "mixing" else "other"
+        groups[kind].append(parameter)
+    factors = {"other": 1.0, "spectral": phase_rate, "kernels": 1.0}
+    chosen = [
+        {
+            "params": parameters,
+            "factor": factors[kind],
+            "weight_decay": weight_decay if kind == "other" else 0.0,
+        }
+        for kind, parameters in groups.items()
+        if parameters
     ]
-    return torch.optim.AdamW(groups, lr=0.0, betas=(0.9, 0.98))
+    return torch.optim.AdamW(chosen, lr=0.0, betas=(0.9, 0.98))
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
     """The learning rate of all groups, each times its factor."""
     for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]
-
-
-def _is_spectral(name: str) -> bool:
-    return name.rpartition(".")[2] in SPECTRAL

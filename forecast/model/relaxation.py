@@ -49,7 +49,7 @@ class Relaxation(nn.Module):
 
 
 class Hyperdiffusion(nn.Module):
-    """States freed of the shortest waves that the mesh carries, by a learned share r per channel.
+    """States freed of the shortest waves that the mesh carries, by a learned share r per state.
 
         X <- X - (r / 16) (1 - A)^4 X,    0 <= r <= 1
 
@@ -69,4 +69,6 @@ class Hyperdiffusion(nn.Module):
         rough = u * scale
         for _ in range(4):
             rough = (rough - Applied.apply(rough, operator)) / 2
-        return u - self.share.clamp(0, 1) * rough / scale
+        # the gradient of what is clamped, or a channel that once went below 0 would stay there
+        share = self.share + (self.share.clamp(0, 1) - self.share).detach()
+        return u - share * rough / scale
