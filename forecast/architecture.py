@@ -2,7 +2,14 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from forecast.settings import Section
 
@@ -60,6 +67,20 @@ class IcocastConfig(Architecture):
     relaxation: Smoothing
     relaxation_cap: NonNegativeFloat
     hyperdiffusion: bool
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "IcocastConfig":
+        for name in ("smoothing", "relaxation"):
+            if getattr(self, name) != "none" and not getattr(self, f"{name}_cap") > 0:
+                raise ValueError(f"{name}_cap: expected above 0 for {name}, got 0")
+        if self.transport == "skew" and self.channels % self.heads:
+            raise ValueError(
+                f"heads: expected a divisor of the {self.channels} channels, got {self.heads}"
+            )
+        kernels = self.heat_kernels or self.wave_kernels
+        if not kernels and (self.sources or self.powers > 1 or self.analysis):
+            raise ValueError("expected kernels for sources, powers and analysis, got none")
+        return self
 
 
 class BaselineConfig(Architecture):

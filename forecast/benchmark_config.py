@@ -4,7 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+)
 
 from forecast.architecture import BaselineName, IcocastConfig
 from forecast.config import Run, Stage
@@ -16,7 +23,6 @@ ModelName = Literal["icocast"] | BaselineName
 MODELS: tuple[ModelName, ...] = ("icocast", *get_args(BaselineName))
 Models = Annotated[tuple[ModelName, ...], Field(strict=False, min_length=1)]
 Seeds = Annotated[tuple[NonNegativeInt, ...], Field(strict=False, min_length=1)]
-POSITION = ("x", "y", "z")  # inputs beside the statics of a configuration
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 
 
@@ -64,6 +70,13 @@ class EquationBenchmark(Settings):
     model: IcocastConfig
     train: EquationTraining
 
+    @field_validator("noise")
+    @classmethod
+    def _whole(cls, noise: tuple[float, ...]) -> tuple[float, ...]:
+        if any(abs(100 * share - round(100 * share)) > 1e-9 for share in noise):
+            raise ValueError("expected shares of whole per cents, as 0.01")
+        return noise
+
     @property
     def data(self) -> EquationSettings:
         return EquationSettings(
@@ -100,22 +113,19 @@ class AtmosphereBenchmark(Run):
     kind: Literal["atmosphere"]
     models: Models
     seeds: Seeds
-    noise: Literal[0] = 0
+    model: IcocastConfig
 
     def run(self, model: str, seed: int) -> Run:
         """The run of one of the models, of as many weights as ours."""
-        values = self.model_dump(exclude={"kind", "models", "seeds", "noise"})
+        values = self.model_dump(exclude={"kind", "models", "seeds"})
         values["train"]["seed"] = seed
         found = Run(**values)
         if model == "icocast":
             return found
         from forecast.model.family import equal_sized
 
-        if not isinstance(self.model, IcocastConfig):
-            raise DataError(f'expected model.kind = "icocast", which sizes {model}, got another')
-        statics = len(POSITION) + len(self.model.statics)
         sized = equal_sized(
-            model, self.model, fields=found.states, statics=statics, outputs=found.states
+            model, self.model, fields=found.states, statics=found.statics, outputs=found.states
         )
         return found.model_copy(update={"model": sized})
 
@@ -143,7 +153,7 @@ class AtmosphereBenchmark(Run):
 
 
 def read_benchmark(path: str, overrides: Sequence[str]) -> EquationBenchmark | AtmosphereBenchmark:
-    """The benchmark of a file; folders of surfaces count from where the file is."""
+    """The benchmark of a file; a folder of surfaces in it counts from where the file is."""
     kind = read_toml(path).get("kind")
     arguments, prog = ["--config", path, *overrides], "python -m jobs.benchmark"
     if kind == "atmosphere":
@@ -151,6 +161,8 @@ def read_benchmark(path: str, overrides: Sequence[str]) -> EquationBenchmark | A
     if kind != "equation":
         raise DataError(f'expected kind = "equation" or "atmosphere" in {path}, got {kind!r}')
     found = read_settings(EquationBenchmark, arguments, prog)
+    if any(override.startswith("--surfaces.folder") for override in overrides):
+        return found
     folder = str(Path(path).resolve().parent / found.surfaces.folder)
     surfaces = found.surfaces.model_copy(update={"folder": folder})
     return found.model_copy(update={"surfaces": surfaces})

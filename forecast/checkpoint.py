@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 import forecast
 from forecast.config import Run
-from forecast.conventions import DataError
+from forecast.conventions import BlowUp, DataError
 from forecast.data.normalization import Normalization
 from forecast.data.store import StateStore
 
@@ -85,11 +85,12 @@ class Checkpoint:
         stages = len(self.run.train.stages)
         before, now = _fixed(self.run, stages), _fixed(run, stages)
         before["time step"], now["time step"] = self.time_step, store.time_step
-        if different := [key for key in now if now[key] != before[key]]:
+        keys = dict.fromkeys((*before, *now))
+        if different := [key for key in keys if now.get(key) != before.get(key)]:
             key = different[0]
             raise DataError(
-                f"expected the {key} of the checkpoint {self.folder}, {before[key]}, got "
-                f"{now[key]}; give the run another name, or delete its checkpoints"
+                f"expected the {key} of the checkpoint {self.folder}, {before.get(key)}, got "
+                f"{now.get(key)}; give the run another name, or delete its checkpoints"
             )
 
 
@@ -193,7 +194,7 @@ def best_checkpoint(folder: Path) -> Checkpoint:
     # a rollout may turn non-finite early in training; NaN is neither less nor more than a number
     judged = [one for one in found if math.isfinite(one.metrics.get("valid_error", math.nan))]
     if not judged:
-        raise DataError(
+        raise BlowUp(
             f"expected a checkpoint with a finite validation error in {folder}, got {len(found)} "
             "without one"
         )

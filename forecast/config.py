@@ -183,6 +183,11 @@ class Run(Settings):
             if channel.variable in WIND_PAIRS
         )
 
+    @property
+    def statics(self) -> int:
+        """Constant inputs at a vertex: its place on the unit sphere, and the fields named."""
+        return 3 + len(self.model.statics)
+
     @model_validator(mode="after")
     def _fitting(self) -> "Run":
         """Refuse at once what would be found out after an hour."""
@@ -197,6 +202,10 @@ class Run(Settings):
         return self
 
     def _fits(self, model: IcocastConfig) -> None:
+        if model.analysis:
+            raise ValueError(
+                "model.analysis: expected false, analyses come without noise; got true"
+            )
         if model.channels < self.states:
             raise ValueError(
                 f"model.channels: expected at least the {self.states} numbers of a normalised "

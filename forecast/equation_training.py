@@ -1,6 +1,7 @@
 """Training on the trajectories of an equation: windows of one surface at a time, in turn."""
 
 import math
+import time
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from forecast.model.loss import rollout_error
 from forecast.model.operator import MeshOperator
 from forecast.model.rollout import rollout
 from forecast.model.smoothing_start import smoothing_start
-from forecast.model.start import Step, fit_kernels
+from forecast.model.start import Transition, fit_kernels
 from forecast.optimisation import optimizer_of, set_rate
 
 EARLY = 5.0  # time steps
@@ -88,7 +89,7 @@ def started(
     seed: int,
 ) -> Forecaster:
     """A forecaster in the units of the courses; what of it starts from data has started."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(_own(seed, 0))
     analysed = isinstance(config, IcocastConfig) and config.analysis
     remaining = Noise(given=0.0, added=noise.added) if analysed else noise
     differences, tendency = _sizes(courses, frames, remaining, generator)
@@ -103,7 +104,7 @@ def started(
             differences=differences,
             statics=courses[0].statics.shape[1],
             reference=reference,
-            generator=torch.Generator().manual_seed(seed),
+            generator=torch.Generator().manual_seed(_own(seed, 2)),
             smoothing_start=start,
         )
     fit_kernels(model, _steps(courses, frames, remaining, generator))
@@ -120,12 +121,17 @@ def trained(
     *,
     noise: Noise,
     seed: int,
-) -> Forecaster:
-    """The best of the model as it came and of what training made of it, by validation error."""
+) -> float:
+    """Leave the best of the model as it came and of what training made of it, by validation error.
+
+    Returns the median seconds of this process's time that an update took.
+    """
     optimizer = optimizer_of(model, weight_decay=config.weight_decay, phase_rate=config.phase_rate)
     best, least = deepcopy(model.state_dict()), _validation_error(model, validation, config)
     total = sum(stage.updates for stage in config.stages)
-    for update, loss in _updates(model, optimizer, courses, config, noise, seed):
+    times = []
+    for update, loss, seconds in _updates(model, optimizer, courses, config, noise, seed):
+        times.append(seconds)
         if not math.isfinite(loss):
             break
         if update % config.validate_every == 0 or update == total:
@@ -133,7 +139,7 @@ def trained(
             if error < least:
                 best, least = deepcopy(model.state_dict()), error
     model.load_state_dict(best)
-    return model
+    return float(np.median(times))
 
 
 def prediction(
@@ -158,17 +164,18 @@ def _updates(
     config: EquationTraining,
     noise: Noise,
     seed: int,
-) -> Iterator[tuple[int, float]]:
-    """Every update with its loss: squared errors over the size of each sample, as in NRMSE.
+) -> Iterator[tuple[int, float, float]]:
+    """Every update with its loss and the seconds it took.
 
-    In units of the typical tendency, so that the largest gradient allowed means the same for all.
+    The loss is the squared error, by area, over the size of each sample's inputs, in units of the
+    typical tendency, so that the largest gradient allowed means the same for all.
     """
     relative_tendency = float(model.spread / model.size)
-    generator = torch.Generator().manual_seed(seed + 1)
+    generator = torch.Generator().manual_seed(_own(seed, 1))
     update = 0
     for stage in config.stages:
         for within in range(stage.updates):
-            course = courses[update % len(courses)]
+            course, before = courses[update % len(courses)], time.process_time()
             set_rate(optimizer, rate(stage, within))
             clean, targets = course.draw(config.batch, model.frames, generator)
             state = noise.on(clean, generator)
@@ -186,7 +193,7 @@ def _updates(
             torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             optimizer.step()
             update += 1
-            yield update, float(loss.detach())
+            yield update, float(loss.detach()), time.process_time() - before
 
 
 def _validation_error(
@@ -248,11 +255,11 @@ def _smoothing(
 
 def _steps(
     courses: Sequence[Course], frames: int, noise: Noise, generator: torch.Generator
-) -> Iterator[Step]:
+) -> Iterator[Transition]:
     """One time step of some windows of each surface."""
     for course in courses:
         clean, targets = course.draw(FITTED_WINDOWS, frames, generator)
-        yield Step(
+        yield Transition(
             state=noise.on(clean, generator),
             following=targets[0],
             statics=course.statics,
@@ -273,8 +280,13 @@ def _corrections(
         yield noisy, correction, _relative(course, clean), course.operator
 
 
+def _own(seed: int, purpose: int) -> int:
+    """A seed for one purpose, unlike those of other purposes and of neighbouring seeds."""
+    return int(np.random.SeedSequence([seed, purpose]).generate_state(1)[0])
+
+
 def _relative(
     course: Course, clean: Float[Tensor, "vertex batch frame"]
 ) -> Float[Tensor, "vertex batch"]:
-    """Weights by area, and over the size of each sample: errors count as in NRMSE."""
+    """Weights by area, and over the size of each sample, so that errors are relative."""
     return course.operator.weights[:, None] / clean.square().mean((0, 2))

@@ -1,6 +1,5 @@
 """Trials of an equation: a model trained on some surfaces, its scores on others."""
 
-import time
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -73,10 +72,8 @@ def _model_trial(benchmark: EquationBenchmark, model: str, seed: int, noise: flo
         reference=benchmark.surfaces.bound,
         seed=seed,
     )
-    before = time.process_time()
-    forecaster = trained(forecaster, at_work, held_out, benchmark.train, noise=on_inputs, seed=seed)
+    seconds = trained(forecaster, at_work, held_out, benchmark.train, noise=on_inputs, seed=seed)
     updates = sum(stage.updates for stage in benchmark.train.stages)
-    seconds = (time.process_time() - before) / updates
     parameters = weights_of(forecaster)
     records, fields = list[Record](), dict[int, np.ndarray]()
     for test in NOISY_TESTS if noise else TESTS:

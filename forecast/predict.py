@@ -55,7 +55,7 @@ def predict(
     """Write a forecast per init_time below `output`; whole ones that are there already are kept.
 
     Steps are streamed to disk, so memory does not grow with their number. A forecast that turns
-    non-finite raises DataError and is not published.
+    non-finite raises BlowUp and is not published.
     """
     checkpoint.check(store)
     positions = [_position(store, init_time) for init_time in init_times]

@@ -91,8 +91,11 @@ def read_settings(command: type[Command], arguments: Sequence[str], prog: str) -
     return command(**options, **values)
 
 
-def read_toml(path: str) -> dict[str, Any]:
+def read_toml(path: str, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The keys of a TOML file, over those of the file that its `extends` names, from its folder."""
+    here = Path(path).resolve()
+    if here in above:
+        raise DataError(f"expected extends to lead to an end, got {path} again")
     try:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -104,9 +107,7 @@ def read_toml(path: str) -> dict[str, Any]:
     if "extends" not in values:
         return values
     base = Path(path).parent / str(values.pop("extends"))
-    if base.resolve() == Path(path).resolve():
-        raise DataError(f"expected extends to name another file, got {path} itself")
-    return _merged(read_toml(str(base)), values)
+    return _merged(read_toml(str(base), (*above, here)), values)
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from forecast.config import Run
-from forecast.conventions import DataError, time_text
+from forecast.conventions import BlowUp, time_text
 from forecast.curriculum import batch_numbers, rate, total_updates
 from forecast.journal import Journal
 from forecast.settings import run_verb
@@ -150,18 +150,18 @@ def _fit_kernels(training: Training, store: "StateStore") -> None:
     import torch
 
     from forecast.data.windows import Windows
-    from forecast.model.start import Step, fit_kernels
+    from forecast.model.start import Transition, fit_kernels
 
     windows = Windows(store, training.transform, 1)
     count = min(FITTED_WINDOWS, len(windows))
     numbers = np.linspace(0, len(windows) - 1, count).astype(int).tolist()
 
-    def steps() -> Iterator[Step]:
+    def steps() -> Iterator[Transition]:
         for first in range(0, count, FITTED_AT_ONCE):
             chosen = numbers[first : first + FITTED_AT_ONCE]
             states = _read(training, windows, 0, chosen).to(training.worker.device)
             weights = training.operator.weights[:, None].expand(-1, len(chosen))
-            yield Step(
+            yield Transition(
                 state=states[0],
                 following=states[1],
                 statics=training.statics,
@@ -286,7 +286,7 @@ def _read(training: Training, windows: "Windows", update: int, numbers: list[int
 
 def _refuse_loss(update: int, loss: float, windows: "Windows", chosen: list[int]) -> None:
     times = ", ".join(time_text(windows.store.times[int(windows.starts[n])]) for n in chosen)
-    raise DataError(
+    raise BlowUp(
         f"expected a finite loss, got {loss} at update {update} on the states of {times}; the last "
         "checkpoint is kept: lower the rate, or look at these states"
     )

@@ -49,8 +49,12 @@ class AtmosphereWork:
         if not is_reference(name.model):
             return _trial(_run(self, name.model, name.seed), name)
         run = _run(self, self.first.model, self.first.seed)
+        _trial(run, self.first)
         if not (run.folder / SCORES_FILE).exists():
-            _trial(run, self.first)
+            raise DataError(
+                f"expected forecasts of {self.first.model} to verify references beside, got a "
+                "blow-up: put another model first"
+            )
         records = records_of_scores(_scores(run), name, parameters=0)
         return Trial(records=records, parameters=0, updates=0, seconds_per_update=0.0)
 
@@ -84,10 +88,11 @@ def _trial(run: Run, name: Name) -> Trial:
     from forecast.verify import Verify, verify
 
     _share_data(run)
-    _train(run)
     checkpoints, timing = run.folder / "checkpoints", run.folder / TIMING
-    parameters = _parameters(best_checkpoint(checkpoints).training())
+    parameters = _parameters(run)
     try:
+        _train(run)
+        best_checkpoint(checkpoints)
         STAGES["forecast"](run, _silent)
     except BlowUp:
         records = blown_up(run, name, parameters)
@@ -189,9 +194,11 @@ def _scores(run: Run) -> list[dict[str, Any]]:
     return json.loads((run.folder / SCORES_FILE).read_text())
 
 
-def _parameters(optimizer: Mapping[str, Any]) -> int:
-    """What is trained: whatever has a moment in the optimiser's state."""
-    return sum(moments["exp_avg"].numel() for moments in optimizer["state"].values())
+def _parameters(run: Run) -> int:
+    """Weights of the run's model."""
+    from forecast.model.family import size_of
+
+    return size_of(run.model, fields=run.states, statics=run.statics, outputs=run.states)
 
 
 def _silent(done: int, total: int) -> None:

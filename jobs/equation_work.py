@@ -10,15 +10,13 @@ from forecast.data.trajectories import (
     MENDED,
     EquationSettings,
     evaluation,
+    held_surface,
     splits,
-    surface,
     trajectories,
 )
 from forecast.verification.benchmark import REFERENCES, is_reference
 from forecast.verification.trials import DRAWN_LEADS, Name, Trial, fingerprint
 from jobs.benchmark_work import in_words, records_of
-from meshes.conditioning import conditioned
-from meshes.mesh import TriangleMesh
 
 # which trials there are and where their files lie, not what one of them is
 _SELECTION = {"models": True, "seeds": True, "noise": True, "surfaces": {"folder"}}
@@ -59,7 +57,7 @@ def surfaces(settings: EquationSettings) -> list[SurfaceFacts]:
     """The facts of every surface, those trained on first; a faulty one is refused by its name."""
     try:
         return [
-            surface_facts(name, part, _mesh(settings, name), content)
+            surface_facts(name, part, held_surface(settings, name), content)
             for name, part, content in _surfaces(settings)
         ]
     except ValueError as fault:
@@ -77,11 +75,6 @@ def scene(settings: EquationSettings) -> Scene:
         targets={lead: targets[lead - 1] for lead in DRAWN_LEADS if lead <= len(targets)},
         upright="." in name,  # surfaces of files stand on y, those of formulas turn round z
     )
-
-
-def _mesh(settings: EquationSettings, name: str) -> TriangleMesh:
-    """The surface with the operator that trajectories and networks see."""
-    return conditioned(surface(name, settings.folder), bound=settings.bound)
 
 
 def _surfaces(settings: EquationSettings) -> Iterator[tuple[str, str, bytes | None]]:

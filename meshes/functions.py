@@ -51,10 +51,6 @@ class LaplacianFunctions:
         series = _series(coefficients, _symmetric_terms(self.stiffness, self.bound, x), x.shape)
         return series / self.scale[:, None]
 
-    def laplacian_of(self, u: Float64[ndarray, "vertex field"]) -> Float64[ndarray, "vertex field"]:
-        """M^-1 L u, which approximates minus the Laplace operator."""
-        return (self.stiffness @ (self.scale[:, None] * u)) / self.scale[:, None]
-
 
 def laplacian_functions(mesh: Mesh) -> LaplacianFunctions:
     """The operator of a mesh that functions are taken of."""

@@ -302,5 +302,5 @@ def test_a_file_extends_another_key_by_key(tmp_path):
 def test_a_file_that_extends_itself_is_refused(tmp_path):
     path = tmp_path / "loop.toml"
     path.write_text('extends = "loop.toml"\n')
-    with pytest.raises(DataError, match="expected extends to name another file"):
+    with pytest.raises(DataError, match="expected extends to lead to an end"):
         read_toml(str(path))

@@ -97,7 +97,7 @@ def test_the_best_weights_are_kept():
         }
     )
     quiet = Noise(given=0.0, added=0.0)
-    model = trained(model, [course], [(course, held)], wild, noise=quiet, seed=0)
+    trained(model, [course], [(course, held)], wild, noise=quiet, seed=0)
     assert relative_error(model, course, held).mean() <= before * (1 + 1e-6)
 
 

@@ -164,12 +164,15 @@ def surface(name: str, folder: Path) -> TriangleMesh:
     return generate(around=2 * number, across=number)
 
 
-def trajectories(settings: EquationSettings, name: str) -> MeshTrajectories:
-    """All samples of the surface of a name, held to the bound unless it is an icosphere."""
+def held_surface(settings: EquationSettings, name: str) -> TriangleMesh:
+    """The surface of a name, held to the bound unless it is an icosphere."""
     mesh = surface(name, settings.folder)
-    if not isinstance(mesh, Icosphere):
-        mesh = conditioned(mesh, bound=settings.bound)
-    return trajectories_on(mesh, name, settings)
+    return mesh if isinstance(mesh, Icosphere) else conditioned(mesh, bound=settings.bound)
+
+
+def trajectories(settings: EquationSettings, name: str) -> MeshTrajectories:
+    """All samples of the surface of a name."""
+    return trajectories_on(held_surface(settings, name), name, settings)
 
 
 def trajectories_on(mesh: TriangleMesh, name: str, settings: EquationSettings) -> MeshTrajectories:

@@ -72,18 +72,24 @@ def operator_for(config: ModelConfig, mesh: Mesh) -> MeshOperator:
     return with_fluxes(operator, mesh)
 
 
+def size_of(config: ModelConfig, *, fields: int, statics: int, outputs: int) -> int:
+    """How many weights a forecaster has; torch's default generator stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        made = forecaster(
+            config,
+            spread=torch.ones(outputs),
+            differences=torch.ones(fields // outputs, outputs),
+            statics=statics,
+            reference=1.0,
+            generator=torch.Generator(),
+        )
+    return weights_of(made)
+
+
 def equal_sized(
     name: str, like: IcocastConfig, *, fields: int, statics: int, outputs: int
 ) -> BaselineConfig:
     """A baseline at its usual depth with as many weights as `like`, to 10 %; DataError if none."""
-    ours = forecaster(
-        like,
-        spread=torch.ones(outputs),
-        differences=torch.ones(fields // outputs, outputs),
-        statics=statics,
-        reference=1.0,
-        generator=torch.Generator(),
-    )
     kind = network_class(name)
 
     def make(width: int) -> nn.Module:
@@ -91,7 +97,7 @@ def equal_sized(
 
     width = width_for(
         make,
-        weights_of(ours),
+        size_of(like, fields=fields, statics=statics, outputs=outputs),
         multiple=kind.width_multiple,
         least=fields + statics if _gives_state(kind) else 1,  # what is padded needs the room
     )

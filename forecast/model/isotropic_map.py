@@ -9,11 +9,13 @@ from jaxtyping import Float, Float64
 from scipy.fft import dct
 from torch import Tensor, nn
 
+from forecast.conventions import DataError
 from forecast.model.operator import MeshOperator
 from forecast.model.polynomial import Polynomial
 from forecast.model.series import TOLERANCE
 
-RIDGE = 1e-10  # of the mean response: far below it normal equations in float64 lose their digits
+RIDGE = 1e-10  # of responses: far below it normal equations in float64 lose their digits
+TINY = 1e-12  # of the mean response: what a response that is nowhere counts as
 SAMPLES = 1024  # of kernels along the spectrum; series are cut far below
 Fit = tuple[  # inputs, what they shall give, weights, operator of their mesh
     Float[Tensor, "vertex batch input"],
@@ -64,8 +66,9 @@ class IsotropicMap(nn.Module):
             weighed = responses * weights.double().cpu()[..., None]
             normal += torch.einsum("vbr,vbq->rq", weighed, responses)
             right += torch.einsum("vbr,vbo->ro", weighed, targets.double().cpu())
-        ridge = RIDGE * normal.diagonal().mean()
-        found = torch.linalg.solve(normal + ridge * torch.eye(len(normal)).double(), right)
+        diagonal = normal.diagonal()  # of every response by its own size, for they differ by orders
+        ridge = RIDGE * torch.diag(diagonal + TINY * diagonal.mean())
+        found = torch.linalg.solve(normal + ridge, right)
         with torch.no_grad():
             self.mixing.copy_(found.view(kernels, inputs, outputs))
 
@@ -109,4 +112,10 @@ def kernel_series(
     coefficients = np.asarray(dct(np.hstack([decays, swings]), type=2, axis=0)) / SAMPLES
     coefficients[0] /= 2
     tails = np.abs(coefficients[::-1]).cumsum(axis=0)[::-1].max(axis=1)
-    return coefficients[: max(2, int((tails > tolerance).sum()))]
+    terms = max(2, int((tails > tolerance).sum()))
+    if terms > SAMPLES // 2:
+        raise DataError(
+            f"expected kernels that {SAMPLES // 2} terms resolve, got those of heat {heat} and "
+            f"waves {waves} stretched by {stretch:.3g}: take shorter ones"
+        )
+    return coefficients[:terms]

@@ -106,4 +106,5 @@ def _below(cap: float, raw: Tensor) -> Tensor:
 
 def _raw(smoothing: Tensor, cap: float) -> Tensor:
     """What `_below` takes to `smoothing`."""
-    return torch.log(torch.expm1(cap * torch.atanh(smoothing / cap)))
+    soft = cap * torch.atanh(smoothing / cap)
+    return soft + torch.log(-torch.expm1(-soft))  # of expm1(soft), which overflows

@@ -14,7 +14,7 @@ from forecast.model.operator import MeshOperator
 
 
 @dataclass(frozen=True, kw_only=True)
-class Step:
+class Transition:
     """Some states, what they are a time step later, and how much each place counts."""
 
     state: Float[Tensor, "vertex batch state"]
@@ -24,7 +24,7 @@ class Step:
     weights: Float[Tensor, "vertex batch"]
 
 
-def fit_kernels(model: Forecaster, steps: Iterable[Step]) -> None:
+def fit_kernels(model: Forecaster, steps: Iterable[Transition]) -> None:
     """Give a network's kernels the weights of least squares; networks without stay as they are."""
     network = model.network
     if isinstance(network, Icocast) and network.kernels is not None:
@@ -32,7 +32,7 @@ def fit_kernels(model: Forecaster, steps: Iterable[Step]) -> None:
 
 
 @torch.no_grad()
-def _tendencies(model: Forecaster, network: Icocast, steps: Iterable[Step]) -> Iterator[Fit]:
+def _tendencies(model: Forecaster, network: Icocast, steps: Iterable[Transition]) -> Iterator[Fit]:
     """What the relaxation leaves of the tendency, beside what the kernels act on."""
     for step in steps:
         inputs = model.inputs(step.state, step.statics)

@@ -61,7 +61,7 @@ def write_trial(folder: Path, name: Name, trial: Trial, settings: str) -> None:
     buffer = BytesIO()
     arrays = {str(lead): np.asarray(values) for lead, values in trial.fields.items()}
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_whole(_path(folder, name, "npz"), buffer.getvalue())
+    write_whole(_path(folder, name, settings, "npz"), buffer.getvalue())
     description = {
         "settings": settings,
         **asdict(name),
@@ -71,19 +71,19 @@ def write_trial(folder: Path, name: Name, trial: Trial, settings: str) -> None:
         "learned": dict(trial.learned),
         "records": [vars(record) for record in trial.records],
     }
-    write_whole(_path(folder, name, "json"), json.dumps(description).encode())
+    write_whole(_path(folder, name, settings, "json"), json.dumps(description).encode())
 
 
 def read_trial(folder: Path, name: Name, settings: str) -> Trial | None:
     """A trial made with these settings; None if there is none, or one of others."""
-    path = _path(folder, name, "json")
+    path = _path(folder, name, settings, "json")
     if not path.is_file():
         return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["settings"] != settings:
             return None
-        with np.load(_path(folder, name, "npz")) as arrays:
+        with np.load(_path(folder, name, settings, "npz")) as arrays:
             drawn = {int(lead): arrays[lead] for lead in arrays.files}
         return Trial(
             records=[record_of(line, str(path)) for line in found["records"]],
@@ -113,5 +113,6 @@ def kept_trials(folder: Path, settings: Callable[[str], str]) -> Iterator[tuple[
             yield name, trial
 
 
-def _path(folder: Path, name: Name, suffix: str) -> Path:
-    return folder / FOLDER / f"{name.stem}.{suffix}"
+def _path(folder: Path, name: Name, settings: str, suffix: str) -> Path:
+    """Trials of other settings lie beside each other."""
+    return folder / FOLDER / f"{name.stem}-{settings}.{suffix}"

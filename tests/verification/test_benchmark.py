@@ -204,10 +204,10 @@ def test_trials_are_found_again_by_the_same_settings_alone(tmp_path):
 
 def test_trial_without_its_fields_is_refused(tmp_path):
     write_trial(tmp_path, NAME, trial(), "abc")
-    (tmp_path / "trials" / "icocast-seed1-noise1.npz").unlink()
-    with pytest.raises(DataError, match=r"expected a whole trial in .*noise1\.json"):
+    (tmp_path / "trials" / "icocast-seed1-noise1-abc.npz").unlink()
+    with pytest.raises(DataError, match=r"expected a whole trial in .*noise1-abc\.json"):
         read_trial(tmp_path, NAME, "abc")
-    (tmp_path / "trials" / "icocast-seed1-noise1.json").write_text("{}")
+    (tmp_path / "trials" / "icocast-seed1-noise1-abc.json").write_text("{}")
     with pytest.raises(DataError, match="remove it"):
         list(kept_trials(tmp_path, lambda model: "abc"))
 
