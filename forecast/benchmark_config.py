@@ -11,6 +11,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     field_validator,
+    model_validator,
 )
 
 from forecast.architecture import BaselineName, IcocastConfig
@@ -113,7 +114,12 @@ class AtmosphereBenchmark(Run):
     kind: Literal["atmosphere"]
     models: Models
     seeds: Seeds
-    model: IcocastConfig
+
+    @model_validator(mode="after")
+    def _sized(self) -> "AtmosphereBenchmark":
+        if not isinstance(self.model, IcocastConfig):
+            raise ValueError(f'model.kind: expected "icocast", got {self.model.kind!r}')
+        return self
 
     def run(self, model: str, seed: int) -> Run:
         """The run of one of the models, of as many weights as ours."""
@@ -124,6 +130,7 @@ class AtmosphereBenchmark(Run):
             return found
         from forecast.model.family import equal_sized
 
+        assert isinstance(self.model, IcocastConfig)
         sized = equal_sized(
             model, self.model, fields=found.states, statics=found.statics, outputs=found.states
         )
