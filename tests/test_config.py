@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from pydantic_settings import SettingsError
 
-from forecast.benchmark_config import AtmosphereBenchmark, read_benchmark
+from forecast.benchmark_config import AtmosphereBenchmark, EquationBenchmark, read_benchmark
 from forecast.config import Run
 from forecast.conventions import DataError
+from forecast.model.family import size_of
 from forecast.settings import Settings, read_settings, read_toml, run_verb
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,6 +65,10 @@ def test_configurations_of_runs_are_valid(config):
 def test_configurations_of_benchmarks_are_valid(config):
     found = read_benchmark(str(config), [])
     assert "icocast" in found.models
+    fields = found.frames if isinstance(found, EquationBenchmark) else found.states
+    outputs = 1 if isinstance(found, EquationBenchmark) else found.states
+    # within what one laptop trains; and it can be built
+    assert 5_000 < size_of(found.model, fields=fields, statics=3, outputs=outputs) < 1_000_000
     assert found.smoke().seeds == found.seeds[:1]
 
 

@@ -212,5 +212,5 @@ def test_our_network_takes_differences_in_their_sizes(operator, generator):
     with torch.no_grad():
         spread = network.spread_fields(inputs, operator)
     expected = torch.stack([new, new - old, new - 2 * old + oldest], 2) / sizes
-    torch.testing.assert_close(spread[..., :6], expected.flatten(2))
-    torch.testing.assert_close(spread[..., 6:8], new**2)
+    torch.testing.assert_close(spread[..., :4], expected[:, :, :2].flatten(2))
+    torch.testing.assert_close(spread[..., 4:6], new**2)
