@@ -13,7 +13,8 @@ from pydantic import (
 
 from forecast.settings import Section
 
-Smoothing = Literal["none", "shared", "per_channel", "gated"]
+SmoothingMode = Literal["none", "shared", "per_channel", "gated"]
+Features = Literal["real", "complex"]
 BaselineName = Literal[
     "unimesh_relaxed",
     "unimesh_strict",
@@ -52,9 +53,9 @@ class IcocastConfig(Architecture):
     channels: Annotated[int, Field(gt=0, multiple_of=2)]
     layers: PositiveInt
     hidden: PositiveInt
-    features: Literal["real", "complex"]
+    features: Features
     phase_cap: PositiveFloat
-    smoothing: Smoothing
+    smoothing: SmoothingMode
     smoothing_cap: NonNegativeFloat
     low_degree: NonNegativeInt
     transport: Literal["none", "skew", "products"]
@@ -64,7 +65,7 @@ class IcocastConfig(Architecture):
     powers: Annotated[int, Field(ge=1, le=4)]
     sources: NonNegativeInt
     analysis: bool
-    relaxation: Smoothing
+    relaxation: SmoothingMode
     relaxation_cap: NonNegativeFloat
     hyperdiffusion: bool
 

@@ -20,9 +20,9 @@ from forecast.verification.benchmark import (
     curve,
     is_reference,
     table,
-    write_whole,
 )
 from forecast.verification.trials import Name, Trial, fingerprint
+from forecast.whole_file import write_file
 from meshes.mesh import TriangleMesh
 from meshes.operators import normalized_operator
 
@@ -92,7 +92,7 @@ def write_page(folder: Path, outcome: Outcome) -> int:
     """`index.html` in a folder, and its renderings as a file of their own; the page's size."""
     check_records(outcome.records)
     page = page_html(folder, outcome).encode()
-    write_whole(folder / "index.html", page)
+    write_file(folder / "index.html", page)
     return len(page)
 
 
@@ -218,7 +218,7 @@ def _rendering(folder: Path, outcome: Outcome) -> dict[str, str] | None:
     if scene is None or not lines:
         return None
     pose = Pose(up="y" if scene.upright else "z")
-    write_whole(folder / PICTURE, panel_png(scene.mesh, pose, scene.targets, lines))
+    write_file(folder / PICTURE, panel_png(scene.mesh, pose, scene.targets, lines))
     leads = ", ".join(str(lead) for lead in sorted(scene.targets))
     shown = ", ".join(line.name for line in lines)
     return {

@@ -54,16 +54,23 @@ class Course:
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """White noise on inputs, as a share of the size of each sample: its own, and to learn with."""
+    """White noise on inputs, as a share of the size of each sample: its own, and to learn with.
+
+    The size is the root mean square over area and frames, as in `data.trajectories.evaluation`.
+    """
 
     given: float
     added: float
 
     def on(
-        self, state: Float[Tensor, "vertex batch frame"], generator: torch.Generator
+        self,
+        state: Float[Tensor, "vertex batch frame"],
+        weights: Float[Tensor, " vertex"],
+        generator: torch.Generator,
     ) -> Float[Tensor, "vertex batch frame"]:
         """The state with noise, the same from the same generator."""
-        size = state.square().mean((0, 2), keepdim=True).sqrt()
+        by_area = weights[:, None, None] * state.square()
+        size = by_area.mean((0, 2), keepdim=True).sqrt()
         white = torch.randn(state.shape, generator=generator)
         return state + math.hypot(self.given, self.added) * size * white
 
@@ -75,7 +82,7 @@ def course_of(
     return Course(
         operator=operator_for(config, made.mesh).to("cpu", torch.float32),
         statics=torch.from_numpy(made.statics).float(),
-        windows=torch.from_numpy(np.ascontiguousarray(windows)).float(),
+        windows=torch.from_numpy(windows.astype(np.float32)),
     )
 
 
@@ -178,7 +185,7 @@ def _updates(
             course, before = courses[update % len(courses)], time.process_time()
             set_rate(optimizer, rate(stage, within))
             clean, targets = course.draw(config.batch, model.frames, generator)
-            state = noise.on(clean, generator)
+            state = noise.on(clean, course.operator.weights, generator)
             state = model.analysed(state, course.statics, course.operator)
             size = clean.square().mean((0, 2))[:, None].sqrt() * relative_tendency
             predictions = _rolled(model, course, state, stage.rollout)
@@ -222,7 +229,7 @@ def _sizes(
         clean, targets = course.draw(4 * FITTED_WINDOWS, frames, generator)
         tendency = (targets[0, ..., 0] - clean[..., -1]).square().mean()
         tendencies.append(tendency)
-        noisy = noise.on(clean, generator)
+        noisy = noise.on(clean, course.operator.weights, generator)
         rows = [noisy.diff(n=order, dim=-1)[..., -1] for order in range(frames)]
         squares.append(torch.stack([row.square().mean() for row in rows]))
     sizes = torch.stack(squares).mean(0).sqrt()
@@ -260,7 +267,7 @@ def _steps(
     for course in courses:
         clean, targets = course.draw(FITTED_WINDOWS, frames, generator)
         yield Transition(
-            state=noise.on(clean, generator),
+            state=noise.on(clean, course.operator.weights, generator),
             following=targets[0],
             statics=course.statics,
             operator=course.operator,
@@ -274,7 +281,7 @@ def _corrections(
     """What takes noise off the frames, beside the noisy inputs."""
     for course in courses:
         clean, _ = course.draw(2 * FITTED_WINDOWS, model.frames, generator)
-        state = noise.on(clean, generator)
+        state = noise.on(clean, course.operator.weights, generator)
         correction = (clean - state).flip(-1) / model.size
         noisy = model.inputs(state, course.statics[:, :0])
         yield noisy, correction, _relative(course, clean), course.operator

@@ -54,10 +54,11 @@ def _model_trial(benchmark: EquationBenchmark, model: str, seed: int, noise: flo
     found = {split.name: split for split in splits(settings).values()}
     length = benchmark.frames + max(stage.rollout for stage in benchmark.train.stages)
     surfaces = {name: _trajectories(settings, name) for name in (*settings.train, *settings.test)}
-    courses = {
-        name: course_of(config, made, windows(made, found["train"], length))
-        for name, made in surfaces.items()
-    }
+    courses = {}
+    for name, made in surfaces.items():
+        learned = windows(made, found["train"], length)
+        # a surface to be tested on brings its operator and no states
+        courses[name] = course_of(config, made, learned if name in settings.train else learned[:0])
     at_work = [courses[name] for name in settings.train]
     held_out = [
         (courses[name], evaluation(surfaces[name], found["validation"], settings, noise))
@@ -164,7 +165,7 @@ def _drawn(
 def _learned(forecaster: Forecaster, course: Course, made: MeshTrajectories) -> dict[str, float]:
     """The learned smoothing of the states, where they have one, and that of the equation."""
     relaxation = forecaster.relaxation
-    if relaxation is None or relaxation.smoothing is None or not isinstance(made.law, Heat | Wave):
+    if relaxation is None or not isinstance(made.law, Heat | Wave):
         return {}
     operator = course.operator
     state = course.windows[0, 0, 0][:, None, None] * operator.scale[:, None, None]

@@ -56,8 +56,9 @@ def draw_maps(settings: Maps, progress: Progress = lambda done, total: None) -> 
     """Every map of the forecast in every view, as files in the output folder, and their index."""
     from forecast.drawing.content import charts
     from forecast.drawing.figures import map_png
-    from forecast.drawing.index import Entry, Index, discard_index, write_file, write_index
+    from forecast.drawing.index import Entry, Index, discard_index, write_index
     from forecast.drawing.views import VIEWS
+    from forecast.whole_file import write_file
 
     cycle = _Cycle(settings)
     folder, entries = Path(settings.output), []

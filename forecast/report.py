@@ -61,7 +61,8 @@ def _act(settings: Report) -> None:
 
 def write_report(settings: Report) -> int:
     """The page, written at once; its size in bytes."""
-    from forecast.drawing.index import read_index, write_file
+    from forecast.drawing.index import read_index
+    from forecast.whole_file import write_file
 
     records = read_scores(Path(settings.scores))
     index = read_index(Path(settings.maps))

@@ -80,10 +80,10 @@ def diagnose(settings: Diagnosis) -> list[Record]:
     """Quotients, energies, spectra and verdicts of all leads, also written to `settings.output`."""
     from forecast.data.fields import open_analyses
     from forecast.data.rollouts import open_rollouts
-    from forecast.drawing.index import write_file
     from forecast.verification.comparison import Comparison, forecast_sums
     from forecast.verification.scores import json_text
     from forecast.verification.verdict import ledger_records, spectrum_records
+    from forecast.whole_file import write_file
 
     init_time = None if settings.init_time is None else np.datetime64(settings.init_time, "s")
     rollouts = open_rollouts(settings.forecast, member=settings.member, init_time=init_time)

@@ -77,9 +77,9 @@ def _act(settings: Verify) -> None:
 def verify(settings: Verify) -> list[Record]:
     """The score records of all forecasts in the folder, also written to `settings.output`."""
     from forecast.data.store import open_store
-    from forecast.drawing.index import write_file
     from forecast.verification.scores import json_text
     from forecast.verification.smoothness import smoothness_of
+    from forecast.whole_file import write_file
     from meshes.icosphere import icosphere
 
     for file in filter(None, (settings.output, settings.sums)):
@@ -316,7 +316,7 @@ def _write_sums(path: Path, plan: Plan, sums: Sequence[Sums]) -> None:
     """The sums of each init_time as .npz: NAME_total, NAME_weight, NAME_cases, NAME_key."""
     import io
 
-    from forecast.drawing.index import write_file
+    from forecast.whole_file import write_file
 
     arrays = {"init_time": np.array([forecast.init_time for forecast in plan.forecasts])}
     for name in {name: None for part in sums for name in part}:

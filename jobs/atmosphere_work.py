@@ -5,9 +5,9 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from forecast.benchmark_config import AtmosphereBenchmark, ModelName
+from forecast.benchmark_config import AtmosphereBenchmark
 from forecast.benchmark_page import Outcome
 from forecast.config import Run
 from forecast.conventions import BlowUp, DataError
@@ -76,7 +76,7 @@ class AtmosphereWork:
 
 def _run(work: AtmosphereWork, model: str, seed: int) -> Run:
     """The run of a model and a seed; everything it writes lies in FOLDER/MODEL/seedN."""
-    run = work.benchmark.run(cast(ModelName, model), seed)
+    run = work.benchmark.run(model, seed)
     return run.model_copy(update={"root": str(work.folder / model), "name": f"seed{seed}"})
 
 

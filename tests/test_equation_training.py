@@ -67,7 +67,6 @@ def test_the_smoothing_of_heat_is_found():
     model, course, _ = setting_out(small("heat"))
     bound = small("heat").surfaces.bound
     assert model.relaxation is not None
-    assert model.relaxation.smoothing is not None
     still = torch.zeros(course.operator.vertices, 1, 1)
     s = model.relaxation.smoothing(still, course.operator, 1.0)
     assert float(s.detach()) == pytest.approx(2.5e-4 * bound / 2, rel=1e-4)

@@ -22,7 +22,7 @@ from forecast.data.store import (
 from forecast.drawing.coastlines import coastlines, decode_topojson
 from forecast.drawing.content import Moment, charts
 from forecast.drawing.figures import Ground, Layer, Map, map_png
-from forecast.drawing.index import INDEX, read_index, write_file
+from forecast.drawing.index import INDEX, read_index
 from forecast.drawing.scales import (
     anomaly_scale,
     error_scale,
@@ -33,6 +33,7 @@ from forecast.drawing.scales import (
     state_scale,
 )
 from forecast.drawing.views import POLAR_EDGE, VIEWS, unit_vectors
+from forecast.whole_file import write_file
 from meshes.icosphere import icosphere
 from meshes.operators import area_weights
 

@@ -1,12 +1,12 @@
 """What a folder of maps holds: `maps.json`, written last, names every picture and what it shows."""
 
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from forecast.conventions import DataError
+from forecast.whole_file import write_file
 
 INDEX = "maps.json"
 
@@ -65,14 +65,3 @@ def read_index(folder: Path) -> Index:
             f"expected {absent[0]} in {folder}, which is not there; draw the maps again"
         )
     return index
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file at once: a reader sees the old one or the whole new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

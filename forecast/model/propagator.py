@@ -1,18 +1,15 @@
 """e^{(s + i theta) A}: relaxed-unitary propagation of features over a mesh; strict without s."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from forecast.architecture import Features, SmoothingMode
 from forecast.model.filter import Filter
 from forecast.model.isometries import Rotation, UnitaryRotation
 from forecast.model.operator import MeshOperator
 from forecast.model.series import series
-from forecast.model.smoothing import SmoothingMode, smoothing_module
-
-Features = Literal["real", "complex"]
+from forecast.model.smoothing import smoothing_module
 
 MIXINGS = {"real": Rotation, "complex": UnitaryRotation}
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from forecast.model.filter import Filter
 from forecast.model.operator import MeshOperator
 from forecast.model.series import series
-from forecast.model.smoothing import Applied, SmoothingMode, smoothing_module
+from forecast.model.smoothing import Applied, Learned, smoothing_module
 
 
 class Relaxation(nn.Module):
@@ -23,23 +23,19 @@ class Relaxation(nn.Module):
         states: int,
         *,
         reference: float,
-        smoothing: SmoothingMode,
+        smoothing: Learned,
         smoothing_cap: float,
         smoothing_start: Float[Tensor, " state"],
     ) -> None:
         super().__init__()
         self.reference, self.smoothing_cap = reference, smoothing_cap
-        self.smoothing = None
-        if smoothing != "none":
-            self.smoothing = smoothing_module(
-                smoothing, smoothing_start, channels=states, cap=smoothing_cap
-            )
+        self.smoothing = smoothing_module(
+            smoothing, smoothing_start, channels=states, cap=smoothing_cap
+        )
 
     def forward(
         self, u: Float[Tensor, "vertex batch state"], operator: MeshOperator
     ) -> Float[Tensor, "vertex batch state"]:
-        if self.smoothing is None:
-            return u
         scale = operator.scale[:, None, None]
         stretch = operator.bound / self.reference
         x = u * scale

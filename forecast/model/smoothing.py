@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from forecast.model.operator import MeshOperator
 
-SmoothingMode = Literal["none", "shared", "per_channel", "gated"]
+Learned = Literal["shared", "per_channel", "gated"]
 
 LEAST = 1e-4  # of smoothings at the start; a hundredth of a per cent off the shortest waves
 
@@ -48,7 +48,7 @@ class GatedSmoothing(nn.Module):
 
 
 def smoothing_module(
-    mode: Literal["shared", "per_channel", "gated"],
+    mode: Learned,
     start: Float[Tensor, " rate"],
     *,
     channels: int,

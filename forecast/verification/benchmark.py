@@ -1,7 +1,6 @@
 """Records of the benchmarks: one score of one trained model each, mean and spread over seeds."""
 
 import json
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from forecast.conventions import DataError
+from forecast.whole_file import write_file
 
 OURS = "icocast"
 REFERENCES = ("zero", "persistence", "fitted_scalar")  # beside every model of an equation
@@ -78,7 +78,7 @@ def finite(value: float) -> float | None:
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """The records as a JSON list, one a line; a reader sees the old file or the whole new one."""
     lines = ",\n".join(json.dumps(vars(record)) for record in records)
-    write_whole(path, f"[\n{lines}\n]\n".encode())
+    write_file(path, f"[\n{lines}\n]\n".encode())
 
 
 def read_records(path: Path) -> list[Record]:
@@ -110,17 +110,6 @@ def record_of(line: Any, place: str) -> Record:
     number = None if line["value"] is None else float(line["value"])
     values: dict[str, Any] = line | {"value": number}
     return Record(**values)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file at once: a reader sees the old one or the whole new one."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def split_and_noise(split: str) -> tuple[str, int]:

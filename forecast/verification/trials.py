@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float
 
 from forecast.conventions import DataError
-from forecast.verification.benchmark import Record, record_of, write_whole
+from forecast.verification.benchmark import Record, record_of
+from forecast.whole_file import write_file
 
 FOLDER = "trials"
 DRAWN_LEADS = (1, 20, 50, 100, 196)  # time steps; those that a rollout has
@@ -61,7 +62,7 @@ def write_trial(folder: Path, name: Name, trial: Trial, settings: str) -> None:
     buffer = BytesIO()
     arrays = {str(lead): np.asarray(values) for lead, values in trial.fields.items()}
     np.savez_compressed(buffer, allow_pickle=False, **arrays)
-    write_whole(_path(folder, name, settings, "npz"), buffer.getvalue())
+    write_file(_path(folder, name, settings, "npz"), buffer.getvalue())
     description = {
         "settings": settings,
         **asdict(name),
@@ -71,7 +72,7 @@ def write_trial(folder: Path, name: Name, trial: Trial, settings: str) -> None:
         "learned": dict(trial.learned),
         "records": [vars(record) for record in trial.records],
     }
-    write_whole(_path(folder, name, settings, "json"), json.dumps(description).encode())
+    write_file(_path(folder, name, settings, "json"), json.dumps(description).encode())
 
 
 def read_trial(folder: Path, name: Name, settings: str) -> Trial | None:

@@ -54,3 +54,10 @@ def test_ours_lives_on_cells_of_any_form(mesh):
         turned = layer(u, operator)
     norm, kept = ((operator.weights[:, None, None] * field**2).sum() for field in (u, turned))
     assert float(kept) == pytest.approx(float(norm), rel=1e-12)
+
+
+def test_without_relaxation_there_are_no_weights_of_it(operator, generator):
+    model = made(LARGE.model_copy(update={"relaxation": "none"}))
+    u = torch.randn(operator.vertices, 2, FIELDS, dtype=torch.float64, generator=generator)
+    assert torch.equal(model.relaxed(u, operator), u)
+    assert not [name for name, _ in model.named_parameters() if name.startswith("relaxation")]

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from forecast.architecture import Features, SmoothingMode
 from forecast.model.isometries import GroupSort
 from forecast.model.low_degree import LowDegreeBranch
 from forecast.model.operator import mesh_operator
-from forecast.model.propagator import Features, Propagator
-from forecast.model.smoothing import SmoothingMode
+from forecast.model.propagator import Propagator
 from meshes.harmonics import real_harmonics
 from meshes.icosphere import icosphere
 from meshes.operators import normalized_operator, rayleigh_quotient

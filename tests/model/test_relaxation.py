@@ -55,13 +55,6 @@ def test_hyperdiffusion_is_its_own_adjoint(operator, generator):
     assert float((gradient * direction).sum()) == pytest.approx(float((moved * probe).sum()))
 
 
-def test_none_is_the_identity_and_has_no_weights(operator, generator):
-    layer = relaxation(operator, "none")
-    u = features(operator, generator)
-    assert layer(u, operator) is u
-    assert list(layer.parameters()) == []
-
-
 @pytest.mark.parametrize(
     ("smoothing", "damping"),
     [("shared", (1.15, 1.15)), ("per_channel", (0.7, 1.6)), ("gated", (0.7, 1.6))],
