@@ -26,6 +26,7 @@ from forecast.model.start import Transition, fit_kernels
 from forecast.optimisation import optimizer_of, set_rate
 
 EARLY = 5.0  # time steps
+WORST = 10.0  # times the size of the truth; persistence and zero stay far below
 FITTED_WINDOWS = 12  # of each surface, for what starts from data
 
 
@@ -208,15 +209,18 @@ def _validation_error(
     validation: Sequence[tuple[Course, Evaluation]],
     config: EquationTraining,
 ) -> float:
-    """Mean relative error of forecasts over samples and leads; infinite for a blow-up."""
+    """Mean relative error of forecasts over samples and leads.
+
+    No lead counts for more than `WORST`: of two models that blow up the later one is the better.
+    """
     errors = []
     for course, held_out in validation:
         leads = min(config.validation_leads, held_out.targets.shape[1])
         targets = held_out.targets[:, :leads]
         error = prediction(model, course, held_out.inputs, leads) - targets
         with np.errstate(over="ignore", invalid="ignore"):
-            ratio = np.sqrt((error**2).sum(-1) / (targets**2).sum(-1)).mean()
-        errors.append(ratio if np.isfinite(ratio) else np.inf)
+            ratio = np.sqrt((error**2).sum(-1) / (targets**2).sum(-1))
+        errors.append(np.fmin(ratio, WORST).mean())
     return float(np.mean(errors))
 
 
