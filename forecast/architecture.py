@@ -39,7 +39,7 @@ class Architecture(Section):
 
 
 class IcocastConfig(Architecture):
-    """Relaxed-unitary propagation with transport (model.md sections 4, 7, 9, 10, 11, 20).
+    """Relaxed-unitary propagation with transport: `forecast.model.icocast`.
 
     `smoothing` is the propagators' s, `relaxation` the states' own; `none` leaves either out, and
     propagators without it are strict. `heat_kernels` (s) and `wave_kernels` (w, see

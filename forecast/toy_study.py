@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 EDGE_PROBABILITY = 0.3
 SIZE_VARIANCE = 5  # of the Gaussian that sizes are drawn from, as in the published code
-PUBLISHED = {  # MSE and mean Rayleigh error (model.md section 16)
+PUBLISHED = {  # MSE and mean Rayleigh error (arXiv 2602.05352)
     "gcn": (1.08e-2, 5.99e-2),
     "lie_unitary": (0.14e-2, 8.86e-2),
     "unigraph_relaxed": (0.11e-2, 2.07e-2),

@@ -14,8 +14,8 @@ class Filter(torch.autograd.Function):
 
     `phase` of shape (rate) turns complex channels stored as halves; without it channels are real.
     `smoothing` of shape (rate), (1) or (batch, rate); without it the norm is kept. The gradients of
-    theta and s are those of the exact exponential, off by the truncation error (model.md section
-    6): dLoss/dtheta = <g, i A' y>, dLoss/ds = <g, (A' - 1) y>.
+    theta and s are those of the exact exponential, off by the truncation error:
+    dLoss/dtheta = <g, i A' y>, dLoss/ds = <g, (A' - 1) y>.
     """
 
     @staticmethod

@@ -29,9 +29,8 @@ class Icocast(nn.Module):
     Frames become backward differences of the newest, of orders 0 and up, each divided by its row
     of `differences`: what equations of motion are made of, and of order one.
 
-    Encoder, layers and decoder of model.md section 9; beside the decoder kernels that spread the
-    fields, powers of them, as reactions and potentials have, and what vertices make of their
-    features, sources. The newest fields come first. Decoder and kernels start at zero.
+    Encoder, layers and decoder; beside the decoder kernels that spread the fields, powers of them,
+    as reactions and potentials have, and what vertices make of their features, sources. The newest fields come first. Decoder and kernels start at zero.
     """
 
     pad: Tensor
@@ -179,6 +178,6 @@ def _sources(fields: int, others: int, hidden: int, sources: int) -> nn.Sequenti
 
 
 def _random_isometry(rows: int, columns: int, generator: torch.Generator) -> Tensor:
-    """`rows` orthonormal rows: zero-padding followed by a random rotation (model.md section 9)."""
+    """`rows` orthonormal rows: zero-padding followed by a random rotation."""
     square = torch.randn(columns, rows, generator=generator, dtype=torch.float64)
     return torch.linalg.qr(square).Q.mT.float().contiguous()

@@ -52,7 +52,7 @@ class GroupSort(nn.Module):
     """Halves a, b of the channels to (max(a, b), min(a, b)).
 
     Keeps the norm; the Rayleigh quotient can only fall where no edge weight is negative, since the
-    map shrinks every difference along an edge (model.md section 8).
+    map shrinks every difference along an edge.
     """
 
     def forward(

@@ -10,7 +10,7 @@ from forecast.model.operator import MeshOperator
 class LowDegreeBranch(nn.Module):
     """The planetary scales turned exactly: one phase per degree and complex channel.
 
-        X <- X + Phi ((e^{i phi} - 1) o (Phi^T X))                     (model.md section 10)
+        X <- X + Phi ((e^{i phi} - 1) o (Phi^T X))
 
     Keeps the norm for any orthonormal modes Phi. Phases start as wave fronts,
     phi = kappa_c sqrt(l(l+1)) with kappa_c ~ N(0, 0.3 rad), and leave the area mean alone. Between

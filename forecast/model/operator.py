@@ -20,7 +20,7 @@ class MeshOperator:
     """Linear maps on fields over a whole mesh; a part of a mesh has the same interface.
 
     Fields u are plain values at vertices. `apply` is I - (2/b) M^-1 L, self-adjoint in the inner
-    product weighted by the mass M, with spectrum in [-1, 1] (model.md section 1: the mass form
+    product weighted by the mass M, with spectrum in [-1, 1] (the mass form
     M^-1/2 A-hat M^1/2). `project` and `lift` go to and from the K lowest eigenvectors, orthonormal
     in the same inner product. `gradient` is the tangent gradient in Cartesian components per
     radius.

@@ -17,7 +17,7 @@ MIXINGS = {"real": Rotation, "complex": UnitaryRotation}
 class Propagator(nn.Module):
     """Every eigenmode turned by a phase and damped, per complex channel, between two mixings.
 
-        Y = [ e^{-s_c (1 - A')} e^{i theta_c A'} (X V)_c ]_c V'^H        (model.md section 4)
+        Y = [ e^{-s_c (1 - A')} e^{i theta_c A'} (X V)_c ]_c V'^H
 
     `channels` real numbers per vertex are half as many complex channels stored as halves. V and V'
     are orthogonal where `features` are real, unitary where they are complex. A' is the operator

@@ -18,7 +18,7 @@ class ReversibleStack(nn.Module):
 
     The backward keeps the last features and one bit per pair that GroupSort compared, and undoes
     layer after layer: the adjoint of a strict filter is its inverse. Gradients in float32 are those
-    with stored activations to 2e-6 at depth 8 and 7e-6 at depth 32 (performance.md section 2.3).
+    with stored activations to 2e-6 at depth 8 and 7e-6 at depth 32.
     """
 
     def __init__(self, layers: Sequence[Propagator], activation: nn.Module | None) -> None:

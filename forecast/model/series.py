@@ -95,7 +95,7 @@ def chebyshev_coefficients(
     """c_k of e^{-s} e^{(s + i theta) x} = sum c_k T_k(x) on [-1, 1], k = 0 ... terms, in float64.
 
     Sampled at 4 (terms + 1) Chebyshev points; equal to e^{-s} (2 - delta_k0) I_k(s + i theta) to
-    1e-15 (model.md section 5).
+    1e-15 (Jacobi-Anger expansion, DLMF 10.12 and 10.35).
     """
     samples = 4 * (terms + 1)
     angle = torch.pi * (torch.arange(samples, dtype=torch.float64, device=phase.device) + 0.5)

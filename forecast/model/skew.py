@@ -12,7 +12,7 @@ class Carried(torch.autograd.Function):
     """e^{cap K} x for skew K of norm at most 1, one per sample and head.
 
     K has entries (vertex, batch, head, width) to the right of the diagonal's vertex `neighbours`;
-    each head carries its share of the channels. In real arithmetic (model.md section 7): phi_0 = x,
+    each head carries its share of the channels. In real arithmetic: phi_0 = x,
     phi_1 = K x, phi_{k+1} = 2 K phi_k + phi_{k-1}, y = sum (2 - delta_k0) J_k(cap) phi_k, with a
     tail below the tolerance of the dtype. The backward runs the recurrence back from its two last
     terms, which are all that is kept beside x and K; its gradients are exact for the series.

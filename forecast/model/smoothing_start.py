@@ -24,7 +24,7 @@ def smoothing_start(
     The geometric mean of the quotients of all pairs falls with s, so bisection finds it between
     -`cap` and `cap`; below 0 counts as 0. Exact where the targets are inputs decayed with one s. A
     wave's quotient goes up and down and its logarithms add to nothing, so that s is nearly 0; the
-    mean of an s for each pair (model.md section 11) is not, since some pairs ask for the cap.
+    mean of an s for each pair is not, since some pairs ask for the cap.
     """
     operator = operator.to(inputs.device, torch.float64)
     stretch = operator.bound / reference

@@ -19,8 +19,7 @@ class GradientProducts(nn.Module):
     """H products v_h . grad q_h, the form in which the equations of motion advect.
 
     q_h and the Cartesian vectors v_h are linear in the features; one sparse product gives all the
-    gradients (model.md section 20). A function of the symmetric operator alone cannot move
-    anything in a direction.
+    gradients. A function of the symmetric operator alone cannot move anything in a direction.
     """
 
     def __init__(self, channels: int, *, heads: int) -> None:

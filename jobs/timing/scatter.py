@@ -10,8 +10,8 @@ class ScatterLayer(MessagePassing):
     """sum_k t_k with t_0 = x, t_k = A-hat t_{k-1} (W - W') / k, A-hat = D^-1/2 w D^-1/2.
 
     Each term has two dense products and a pass over the edges, whose normalisation is found anew
-    (the published default, `cached=False`); the weights w are passed. Written from the
-    description of the pattern (performance.md section 10), not from its code.
+    (the published default, `cached=False`); the weights w are passed. Written from a
+    description of the pattern, not from its code.
     """
 
     def __init__(self, matrix: Float[Tensor, "channel channel"], terms: int) -> None:

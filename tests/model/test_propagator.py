@@ -77,7 +77,7 @@ def test_strict_keeps_norm_and_quotient(operator, generator, kind, stretch, dtyp
 
 
 def test_the_lie_layer_is_a_matrix_exponential(operator, generator):
-    # V' = V: exp of X -> A X W with the skew W = V diag(i theta) V^H (model.md section 3)
+    # V' = V: exp of X -> A X W with the skew W = V diag(i theta) V^H
     layer = propagator(operator, generator, channels=4)
     with torch.no_grad():
         layer.mix_out.generator_matrix.copy_(-layer.mix_in.generator_matrix)

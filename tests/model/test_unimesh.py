@@ -70,7 +70,7 @@ def test_adjacency_is_the_degree_form(adjacency):
 
 @pytest.mark.parametrize("terms", range(1, 9))
 def test_truncation_grows_or_damps_as_the_leading_term_says(adjacency, terms):
-    """|P_T(iy)|^2 - 1 to leading order (model.md section 14), measured on the mode lambda = 1.
+    """|P_T(iy)|^2 - 1 to leading order, measured on the mode lambda = 1.
 
     The next order is at most y^2/2 of the leading one: 5 % at y = 0.3.
     """
@@ -105,7 +105,7 @@ def test_truncated_layers_follow_the_closed_forms_on_every_mode(adjacency, terms
 
 
 def test_few_terms_raise_the_quotient_of_a_smooth_field_where_one_lowers_it(adjacency, generator):
-    """The directions of model.md section 14 at theta = 1: down for 1 and 2 terms, up for 3."""
+    """The directions at theta = 1: down for 1 and 2 terms, up for 3."""
     smooth = torch.matrix_exp(dense(adjacency) - torch.eye(len(MESH.vertices)).double())
     x = (smooth @ smooth @ field(generator, 2).flatten(1)).view(-1, 2, 2)
     before = normalized_rayleigh_quotient(x.numpy(), MESH)
@@ -168,7 +168,7 @@ def test_taylor_gradients_are_those_of_finite_differences(adjacency, generator):
 
 
 def test_group_sort_keeps_the_norm_and_raises_no_quotient(generator):
-    """model.md section 19, check 10: both quotients, white and smoothed fields."""
+    """Both quotients, white and smoothed fields."""
     smoothing = normalized_operator(MESH, "mass").matrix
     for draw in range(40):
         x = field(generator, 8, batch=1)
