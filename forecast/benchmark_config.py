@@ -16,7 +16,7 @@ from pydantic import (
 
 from forecast.architecture import BaselineName, IcocastConfig
 from forecast.config import Run, Stage
-from forecast.conventions import DataError
+from forecast.conventions import Channel, DataError
 from forecast.data.trajectories import EquationSettings
 from forecast.settings import Section, Settings, read_settings, read_toml
 
@@ -24,6 +24,7 @@ ModelName = Literal["icocast"] | BaselineName
 MODELS: tuple[ModelName, ...] = ("icocast", *get_args(BaselineName))
 Models = Annotated[tuple[ModelName, ...], Field(strict=False, min_length=1)]
 Seeds = Annotated[tuple[NonNegativeInt, ...], Field(strict=False, min_length=1)]
+SCORED = Channel("geopotential", 500)  # what tells models of the atmosphere apart
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
 
 
@@ -78,6 +79,15 @@ class EquationBenchmark(Settings):
             raise ValueError("expected shares of whole per cents, as 0.01")
         return noise
 
+    @model_validator(mode="after")
+    def _without_statics(self) -> "EquationBenchmark":
+        if self.model.statics:
+            raise ValueError(
+                f"model.statics: expected none, surfaces have no {self.model.statics[0]}; "
+                "set it to []"
+            )
+        return self
+
     @property
     def data(self) -> EquationSettings:
         return EquationSettings(
@@ -116,9 +126,11 @@ class AtmosphereBenchmark(Run):
     seeds: Seeds
 
     @model_validator(mode="after")
-    def _sized(self) -> "AtmosphereBenchmark":
+    def _scored(self) -> "AtmosphereBenchmark":
         if not isinstance(self.model, IcocastConfig):
             raise ValueError(f'model.kind: expected "icocast", got {self.model.kind!r}')
+        if SCORED.name not in self.data.channels:
+            raise ValueError(f"data.channels: expected {SCORED.name}, which models are scored by")
         return self
 
     def run(self, model: str, seed: int) -> Run:

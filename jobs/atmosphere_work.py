@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forecast.benchmark_config import AtmosphereBenchmark
+from forecast.benchmark_config import SCORED, AtmosphereBenchmark
 from forecast.benchmark_page import Outcome
 from forecast.config import Run
 from forecast.conventions import BlowUp, DataError
@@ -22,7 +22,6 @@ from forecast.verification.trials import Name, Trial, fingerprint
 from jobs.benchmark_work import in_words, records_of
 from jobs.demo import STAGES, climatology_url
 
-FIELD = ("geopotential", 500)
 SCORES = ("rmse", "acc", "rayleigh_ratio")
 TIMING, SCORES_FILE = "timing.json", "scores.json"
 _DATA_STAGES = ("simulate", "ingest and audit")
@@ -41,8 +40,9 @@ class AtmosphereWork:
     references: Sequence[str] = ATMOSPHERE_REFERENCES
 
     def settings(self, model: str) -> str:
-        run = _run(self, self.first.model if is_reference(model) else model, 0)
+        trained = self.first.model if is_reference(model) else model
         learning = {"model", "train"} if is_reference(model) else set[str]()
+        run = self.benchmark.run(trained, seed=0)
         return fingerprint(run.model_dump_json(exclude={"root", "name"} | learning))
 
     def run(self, name: Name) -> Trial:
@@ -75,9 +75,13 @@ class AtmosphereWork:
 
 
 def _run(work: AtmosphereWork, model: str, seed: int) -> Run:
-    """The run of a model and a seed; everything it writes lies in FOLDER/MODEL/seedN."""
+    """The run of a model and a seed; everything it writes lies in FOLDER/MODEL-SETTINGS/seedN.
+
+    So a model whose settings have changed does not meet its former checkpoints.
+    """
     run = work.benchmark.run(model, seed)
-    return run.model_copy(update={"root": str(work.folder / model), "name": f"seed{seed}"})
+    root = work.folder / f"{model}-{work.settings(model)[:8]}"
+    return run.model_copy(update={"root": str(root), "name": f"seed{seed}"})
 
 
 def _trial(run: Run, name: Name) -> Trial:
@@ -144,14 +148,15 @@ def records_of_scores(
     scores: Iterable[Mapping[str, Any]], name: Name, parameters: int
 ) -> list[Record]:
     """The benchmark's records of one model out of the scores that forecast.verify wrote."""
+    scored = SCORED.variable, SCORED.level, "global"
     found: dict[tuple[str, str], dict[int, float | None]] = {}
     for line in scores:
-        if (line["variable"], line["level"], line["region"]) == (*FIELD, "global"):
+        if (line["variable"], line["level"], line["region"]) == scored:
             lead = round(line["lead_hours"])
             found.setdefault((line["model"], line["score"]), {})[lead] = line["value"]
     if (name.model, "rmse") not in found:
         models = ", ".join(sorted({model for model, _ in found}))
-        raise DataError(f"expected scores of {name.model} at 500 hPa, got those of {models}")
+        raise DataError(f"expected scores of {name.model} for {SCORED.name}, got those of {models}")
     values = {score: found.get((name.model, score), {}) for score in SCORES}
     persistence = found["persistence", "rmse"]
     values["rmse_over_persistence"] = {

@@ -30,7 +30,8 @@ class Icocast(nn.Module):
     of `differences`: what equations of motion are made of, and of order one.
 
     Encoder, layers and decoder; beside the decoder kernels that spread the fields, powers of them,
-    as reactions and potentials have, and what vertices make of their features, sources. The newest fields come first. Decoder and kernels start at zero.
+    as reactions and potentials have, and what vertices make of their features, sources. The newest
+    fields come first. Decoder and kernels start at zero.
     """
 
     pad: Tensor

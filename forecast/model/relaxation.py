@@ -14,8 +14,8 @@ class Relaxation(nn.Module):
     """States diffused: X <- e^{-s (1 - A')} X, s learned, in real arithmetic.
 
     1 - A' = 2 S / `reference`, so that s tau^-1 is a diffusivity times 2 / `reference` on every
-    mesh: heat over a time step tau is s = kappa tau reference / 2. Neither the norm nor, with one s for
-    all states, the Rayleigh quotient can grow.
+    mesh: heat over a time step tau is s = kappa tau reference / 2. Neither the norm nor, with one s
+    for all states, the Rayleigh quotient can grow.
     """
 
     def __init__(

@@ -81,21 +81,6 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
     write_file(path, f"[\n{lines}\n]\n".encode())
 
 
-def read_records(path: Path) -> list[Record]:
-    """The records of a file that `write_records` wrote."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise DataError(f"expected records in {path}, which is not there; run the benchmark") from (
-            None
-        )
-    except ValueError as error:
-        raise DataError(f"expected records in {path}, got no JSON: {error}; remove it") from None
-    if not isinstance(found, list):
-        raise DataError(f"expected a list of records in {path}, got {type(found).__name__}")
-    return [record_of(line, f"record {number} of {path}") for number, line in enumerate(found)]
-
-
 def record_of(line: Any, place: str) -> Record:
     """The record that a line of JSON describes."""
     names = [field.name for field in fields(Record)]

@@ -101,18 +101,6 @@ class TrajectoryScores:
         """Each score summed over leads, the mean over trajectories."""
         return {name: float(value.sum(axis=1).mean()) for name, value in self.values.items()}
 
-    def spread(self) -> dict[str, float]:
-        """Standard deviation over trajectories of each score summed over leads; finite ones only.
-
-        NaN where fewer than two trajectories have a finite sum.
-        """
-        sums = {name: value.sum(axis=1) for name, value in self.values.items()}
-        finite = {name: value[np.isfinite(value)] for name, value in sums.items()}
-        return {
-            name: float(value.std(ddof=1)) if len(value) > 1 else float("nan")
-            for name, value in finite.items()
-        }
-
 
 def joined(scores: Sequence[TrajectoryScores]) -> TrajectoryScores:
     """The trajectories of several samples or meshes, all with the same leads."""

@@ -16,7 +16,7 @@ from forecast.verification.benchmark import (
     check_records,
     curve,
     finite,
-    read_records,
+    record_of,
     split_and_noise,
     spread,
     table,
@@ -48,44 +48,27 @@ def references() -> list[Record]:
 def test_records_go_round_a_file(tmp_path):
     records = [record(), record(lead=3, value=None), record(score="smape", value=1 / 3)]
     write_records(tmp_path / "new" / "results.json", records)
-    assert read_records(tmp_path / "new" / "results.json") == records
-    line = json.loads((tmp_path / "new" / "results.json").read_text())[0]
+    lines = json.loads((tmp_path / "new" / "results.json").read_text())
+    assert [record_of(line, "the file") for line in lines] == records
     keys = {"benchmark", "split", "model", "parameters", "seed", "score", "lead", "value"}
-    assert set(line) == keys
+    assert set(lines[0]) == keys
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["results.json"]
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ("<html>", "got no JSON"),
-        ("{}", "expected a list of records"),
-        ("[3]", "in record 0 of"),
-        ('[{"benchmark": "heat"}]', "expected benchmark, split, model"),
-    ],
-)
-def test_other_files_are_refused(tmp_path, content, words):
-    (tmp_path / "results.json").write_text(content)
-    with pytest.raises(DataError, match=words):
-        read_records(tmp_path / "results.json")
+@pytest.mark.parametrize("line", [3, {"benchmark": "heat"}])
+def test_other_lines_are_refused(line):
+    with pytest.raises(DataError, match=r"expected benchmark, split, model, .* in line 0"):
+        record_of(line, "line 0")
 
 
 @pytest.mark.parametrize(
     ("field", "wrong"),
     [("seed", 1.0), ("seed", True), ("lead", "last"), ("value", "9"), ("model", None)],
 )
-def test_wrong_types_in_a_file_are_refused(tmp_path, field, wrong):
-    write_records(tmp_path / "results.json", [record()])
-    lines = json.loads((tmp_path / "results.json").read_text())
-    lines[0][field] = wrong
-    (tmp_path / "results.json").write_text(json.dumps(lines))
-    with pytest.raises(DataError, match="expected texts, whole numbers and a value in record 0"):
-        read_records(tmp_path / "results.json")
-
-
-def test_absent_records_are_refused(tmp_path):
-    with pytest.raises(DataError, match="which is not there; run the benchmark"):
-        read_records(tmp_path / "results.json")
+def test_wrong_types_are_refused(field, wrong):
+    line = vars(record()) | {field: wrong}
+    with pytest.raises(DataError, match="expected texts, whole numbers and a value in line 0"):
+        record_of(line, "line 0")
 
 
 def test_values_that_are_no_numbers_are_refused():

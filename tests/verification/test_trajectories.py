@@ -95,8 +95,6 @@ def test_a_blow_up_scores_infinity_and_spoils_nothing_else():
         clean.values["rayleigh_error"][1, 2]
     )
     assert spoilt.summed()["smape"] == np.inf
-    assert np.isnan(spoilt.spread()["smape"])
-    assert clean.spread()["smape"] > 0
 
 
 def test_trajectories_of_several_meshes_are_averaged_alike():
