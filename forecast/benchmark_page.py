@@ -101,6 +101,7 @@ def page_html(folder: Path, outcome: Outcome) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     from forecast.drawing import benchmark_tables as tables
+    from forecast.drawing.band_tables import band_tables
     from forecast.drawing.benchmark_curves import model_label, swatch_svg
 
     environment = Environment(
@@ -129,6 +130,7 @@ def page_html(folder: Path, outcome: Outcome) -> str:
         published=tables.published_rows(name, columns),
         splits=[tables.score_table(records, split, columns) for split in others],
         noise=_noise_tables(records),
+        bands=band_tables(outcome.records, first),
         training=tables.training_rows(outcome.trials),
         learned=tables.learned_rows(outcome.trials),
         legend=[(model_label(m), swatch_svg(m).decode()) for m in models],

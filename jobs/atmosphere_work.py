@@ -19,6 +19,7 @@ from forecast.verification.benchmark import (
     is_reference,
 )
 from forecast.verification.trials import Name, Trial, fingerprint
+from forecast.verification.verdict import ERROR_BAND
 from jobs.benchmark_work import in_words, records_of
 from jobs.demo import STAGES, climatology_url
 
@@ -157,7 +158,8 @@ def records_of_scores(
     if (name.model, "rmse") not in found:
         models = ", ".join(sorted({model for model, _ in found}))
         raise DataError(f"expected scores of {name.model} for {SCORED.name}, got those of {models}")
-    values = {score: found.get((name.model, score), {}) for score in SCORES}
+    bands = [score for model, score in found if model == name.model and ERROR_BAND in score]
+    values = {score: found.get((name.model, score), {}) for score in (*SCORES, *bands)}
     persistence = found["persistence", "rmse"]
     values["rmse_over_persistence"] = {
         lead: None if error is None else error / unmoved

@@ -185,6 +185,7 @@ def test_scores_of_the_atmosphere_become_records():
         score("mpnn", "rmse", 24.0, 150.0),
         score("mpnn", "rmse", 48.0, None),
         score("mpnn", "acc", 24.0, 0.9),
+        score("mpnn", "error_ratio_l1_3", 24.0, 0.2),
         score("mpnn", "rmse", 24.0, 7.0, region="tropics"),
         score("mpnn", "rmse", 24.0, 7.0, level=850),
         score("persistence", "rmse", 24.0, 600.0),
@@ -195,6 +196,7 @@ def test_scores_of_the_atmosphere_become_records():
     assert found["rmse_over_persistence", 48].value is None
     assert found["rmse", 24].value == 150
     assert found["acc", 24].value == 0.9
+    assert found["error_ratio_l1_3", 24].value == 0.2
     assert {(r.benchmark, r.split, r.parameters, r.seed) for r in found.values()} == {
         ("atmosphere", "test", 120, 2)
     }

@@ -7,14 +7,13 @@ from rich.table import Table
 
 from forecast.verification.scores import Record
 from forecast.verification.table import blow_up_lines, verdict_text
-from forecast.verification.verdict import verdict_records
+from forecast.verification.verdict import ERROR_BAND, POWER_BAND, verdict_records
 
 NUMBERS = {"lead": 5, "forecast": 8, "targets": 8, "ratio": 6, "energy": 6}  # widths
-BAND = "power_ratio_l"
 
 
 def print_ledger(records: Sequence[Record], console: Console | None = None) -> None:
-    """Quotients of forecast and targets, ratios of quotients and energies, bands and verdicts.
+    """Quotients of forecast and targets, ratios of quotients and energies, verdicts; errors by l.
 
     Of anomalies where they are known, else of fields less their area mean.
     """
@@ -29,7 +28,9 @@ def print_ledger(records: Sequence[Record], console: Console | None = None) -> N
         by_field.setdefault((record["variable"], record["level"]), []).append(record)
     for field, of_field in by_field.items():
         console.print(_table(field, of_field, records, quotient))
+        console.print(_errors(of_field, records))
     console.print("energy: of the forecast over the targets'; degrees l: bands blurred or rough")
+    console.print("error l: squared error over the targets' power at these degrees; 1: no signal")
     for line in blow_up_lines(records):
         console.print(line)
 
@@ -48,6 +49,27 @@ def _table(
     table.add_column("degrees l")
     for record in of_field:
         table.add_row(*_line(record, [r for r in records if _same(r, record)], quotient))
+    return table
+
+
+def _errors(of_field: Sequence[Record], records: Sequence[Record]) -> Table:
+    """Squared errors over the power of the targets, a column for each band of degrees."""
+    by_lead = {
+        record["lead_hours"]: {
+            r["score"].removeprefix(ERROR_BAND): r["value"]
+            for r in records
+            if _same(r, record) and r["score"].startswith(ERROR_BAND)
+        }
+        for record in of_field
+    }
+    bands = list(dict.fromkeys(band for errors in by_lead.values() for band in errors))
+    table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(bands))
+    for header in ("lead", *(f"error l {band.replace('_', '-')}" for band in bands)):
+        table.add_column(header, justify="right", no_wrap=True)
+    for lead, errors in by_lead.items():
+        if errors:
+            values = (errors.get(band) for band in bands)
+            table.add_row(f"{lead:g} h", *("-" if v is None else f"{v:.3f}" for v in values))
     return table
 
 
@@ -74,8 +96,8 @@ def _bands(here: Sequence[Record]) -> str:
     """The bands that are not as the targets', neighbours of one word joined: blurred 8-42."""
     joined: list[tuple[str, str, str]] = []
     for record in here:
-        if record["score"].startswith(BAND):
-            low, high = record["score"].removeprefix(BAND).split("_")
+        if record["score"].startswith(POWER_BAND):
+            low, high = record["score"].removeprefix(POWER_BAND).split("_")
             word = record["verdict"]
             start = joined.pop()[1] if joined and joined[-1][0] == word else low
             joined.append((word, start, high))

@@ -128,9 +128,10 @@ def spectrum_sums(
     targets: Float64[ndarray, "lead channel vertex"],
     smoothness: Smoothness,
 ) -> WeightedSum:
-    """Power of predictions and targets in each band of degrees; the area mean is in none."""
+    """Power of predictions, targets and errors in each band of degrees; area means are in none."""
+    states = {"prediction": prediction, "targets": targets, "error": prediction - targets}
     powers = {}
-    for who, state in (("prediction", prediction), ("targets", targets)):
+    for who, state in states.items():
         field = without_area_mean(state, smoothness.mass)
         power = smoothness.spectrum.powers(field.reshape(-1, field.shape[-1]))
         for (low, high), column in zip(smoothness.bands, power.T, strict=True):

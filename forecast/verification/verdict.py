@@ -19,6 +19,8 @@ DAMPED, LIVELY = 0.8, 1.25  # energy ratio
 BLOWN_UP = 4.0
 BLURRED_BAND, ROUGH_BAND = 0.7, 1.4
 BLOWING_UP = "blowing up"
+POWER_BAND = "power_ratio_l"  # then the first and the last degree: power_ratio_l8_11
+ERROR_BAND = "error_ratio_l"
 
 
 def verdict(rayleigh_ratio: float, energy_ratio: float, *, beyond: int = 0) -> str:
@@ -81,22 +83,33 @@ def ledger_records(sums: Sequence[WeightedSum]) -> list[Record]:
 
 
 def spectrum_records(sums: Sequence[WeightedSum]) -> list[Record]:
-    """Power of predictions over that of targets per band, flagged in both directions."""
+    """Power of predictions over that of targets per band, flagged in both directions; of errors.
+
+    `error_ratio` is 0 for a perfect forecast, 1 for no signal at all, 2 for one that is unrelated.
+    """
     total = pooled(sums)
     bands = [name.removeprefix("targets_") for name in total.key.statistics if "targets" in name]
     records = []
     for band in bands:
-        power, targets = (total.mean[f"{w}_{band}"][..., 0] for w in ("prediction", "targets"))
+        power, targets, error = (
+            total.mean[f"{who}_{band}"][..., 0] for who in ("prediction", "targets", "error")
+        )
         for record, lead, column in _cells(total):
             if targets[lead, column] > 0:
-                ratio = float(power[lead, column] / targets[lead, column])
-                low, high = band.split("_")
-                record |= {"score": f"power_ratio_l{low}_{high}", "value": number(ratio)}
-                record["verdict"] = (
-                    "blurred" if ratio < BLURRED_BAND else "rough" if ratio > ROUGH_BAND else "ok"
+                power_ratio, error_ratio = (
+                    float(part[lead, column] / targets[lead, column]) for part in (power, error)
                 )
-                records.append(record)
+                found = {"score": f"{POWER_BAND}{band}", "value": number(power_ratio)}
+                records.append(record | found | {"verdict": _band_word(power_ratio)})
+                found = {"score": f"{ERROR_BAND}{band}", "value": number(error_ratio)}
+                records.append(record | found)
     return records
+
+
+def _band_word(power_ratio: float) -> str:
+    if power_ratio < BLURRED_BAND:
+        return "blurred"
+    return "rough" if power_ratio > ROUGH_BAND else "ok"
 
 
 def _beyond(sums: WeightedSum) -> Bool[ndarray, "lead channel"]:
