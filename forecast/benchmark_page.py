@@ -98,25 +98,18 @@ def write_page(folder: Path, outcome: Outcome) -> int:
 
 def page_html(folder: Path, outcome: Outcome) -> str:
     """The page: everything in it, nothing fetched, no script."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from forecast.drawing import benchmark_tables as tables
     from forecast.drawing.band_tables import band_tables
     from forecast.drawing.benchmark_curves import model_label, swatch_svg
+    from forecast.pages import page
 
-    environment = Environment(
-        loader=PackageLoader("forecast", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     name, columns = outcome.benchmark, tables.columns_of(outcome.benchmark)
     records = [record for record in outcome.records if (record.score, record.lead) in columns]
     first, *others = tables.fronts_of(records)
     ranked = [row.model for row in table(records, first, columns)]
     models = sorted(ranked, key=lambda model: model != OURS)
-    return environment.get_template("benchmark.html.j2").render(
+    return page(
+        "benchmark.html.j2",
         name=name.replace("_", " "),
         atmosphere=name == ATMOSPHERE,
         leads=_last_leads(outcome.records),

@@ -109,21 +109,14 @@ def _check(record: object, place: str) -> None:
 
 def page_html(records: Sequence[Record], index: Index, folder: Path, title: str) -> str:
     """The page: everything in it, nothing fetched, no script."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from forecast.drawing import tables
+    from forecast.pages import page
 
-    environment = Environment(
-        loader=PackageLoader("forecast", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     fields = tables.fields_of(records)
     cases = [int(record["cases"]) for record in records]
     pictures = _pictures(index, folder)
-    return environment.get_template("report.html.j2").render(
+    return page(
+        "report.html.j2",
         title=title,
         index=index,
         headline=tables.headline(records),

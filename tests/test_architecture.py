@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     {"meshes"},
     {"forecast.conventions", "forecast"},
-    {"forecast.settings", "forecast.whole_file"},
+    {"forecast.settings", "forecast.whole_file", "forecast.pages"},
     {"forecast.architecture"},
     {"forecast.config"},
     {"forecast.data"},
