@@ -44,9 +44,10 @@ class IcocastConfig(Architecture):
     `smoothing` is the propagators' s, `relaxation` the states' own; `none` leaves either out, and
     propagators without it are strict. `heat_kernels` (s) and `wave_kernels` (w, see
     `forecast.model.isotropic_map`) make the linear part of the tendency; without them there is
-    none. The same kernels spread the `powers` 2 and up of the newest fields, and `sources` made of
-    the features at each vertex; `analysis` cleans the first inputs of a rollout of their noise in
-    the same way. `hidden` is the width of the perceptrons at vertices, in channels.
+    none. The same kernels spread the `powers` 2 and up of the newest fields, `sources` made of the
+    features at each vertex, and what up to so many `advections` v.grad make of the newest
+    fields, v being the first three statics; `analysis` cleans the first inputs of a rollout of
+    their noise in the same way. `hidden` is the width of the perceptrons at vertices, in channels.
     """
 
     kind: Literal["icocast"]
@@ -64,6 +65,7 @@ class IcocastConfig(Architecture):
     wave_kernels: Annotated[tuple[PositiveFloat, ...], Field(strict=False)]
     powers: Annotated[int, Field(ge=1, le=4)]
     sources: NonNegativeInt
+    advections: Annotated[int, Field(ge=0, le=4)]
     analysis: bool
     relaxation: SmoothingMode
     relaxation_cap: NonNegativeFloat
@@ -74,6 +76,12 @@ class IcocastConfig(Architecture):
         for name in ("smoothing", "relaxation"):
             if getattr(self, name) != "none" and not getattr(self, f"{name}_cap") > 0:
                 raise ValueError(f"{name}_cap: expected above 0 for {name}, got 0")
+        spread = self.powers > 1 or self.sources or self.advections
+        if spread and not (self.heat_kernels or self.wave_kernels):
+            raise ValueError(
+                "heat_kernels, wave_kernels: expected some to spread powers, sources and "
+                "advections, got none"
+            )
         if self.transport == "skew" and self.channels % self.heads:
             raise ValueError(
                 f"heads: expected a divisor of the {self.channels} channels, got {self.heads}"

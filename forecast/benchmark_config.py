@@ -14,7 +14,7 @@ from pydantic import (
     model_validator,
 )
 
-from forecast.architecture import BaselineName, IcocastConfig
+from forecast.architecture import BaselineName, IcocastConfig, ModelConfig
 from forecast.config import Run, Stage
 from forecast.conventions import Channel, DataError
 from forecast.data.trajectories import EquationSettings
@@ -80,11 +80,16 @@ class EquationBenchmark(Settings):
         return noise
 
     @model_validator(mode="after")
-    def _without_statics(self) -> "EquationBenchmark":
+    def _as_the_equation_is(self) -> "EquationBenchmark":
         if self.model.statics:
             raise ValueError(
                 f"model.statics: expected none, surfaces have no {self.model.statics[0]}; "
                 "set it to []"
+            )
+        if self.model.advections and self.equation != "advection":
+            raise ValueError(
+                f"model.advections: expected 0, {self.equation} knows no velocity, got "
+                f"{self.model.advections}"
             )
         return self
 
@@ -98,6 +103,15 @@ class EquationBenchmark(Settings):
             bound=self.surfaces.bound,
             frames=self.frames,
         )
+
+    def network(self, model: str) -> ModelConfig:
+        """The configuration of one of the models, of as many weights as ours."""
+        if model == "icocast":
+            return self.model
+        from forecast.model.family import equal_sized
+
+        statics = 3 if self.equation == "advection" else 0
+        return equal_sized(model, self.model, fields=self.frames, statics=statics, outputs=1)
 
     def smoke(self) -> "EquationBenchmark":
         """The same on small surfaces that need no file, a few updates, one seed."""

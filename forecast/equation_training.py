@@ -187,7 +187,8 @@ def _updates(
             set_rate(optimizer, rate(stage, within))
             clean, targets = course.draw(config.batch, model.frames, generator)
             state = noise.on(clean, course.operator.weights, generator)
-            state = model.analysed(state, course.statics, course.operator)
+            with torch.no_grad():  # or it would learn to do the first time step
+                state = model.analysed(state, course.statics, course.operator)
             size = clean.square().mean((0, 2))[:, None].sqrt() * relative_tendency
             predictions = _rolled(model, course, state, stage.rollout)
             loss = rollout_error(

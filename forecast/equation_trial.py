@@ -6,7 +6,6 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float
 
-from forecast.architecture import ModelConfig
 from forecast.benchmark_config import EquationBenchmark
 from forecast.data.equations import Heat, Wave
 from forecast.data.trajectories import (
@@ -19,10 +18,9 @@ from forecast.data.trajectories import (
     windows,
 )
 from forecast.equation_training import Course, Noise, course_of, prediction, started, trained
-from forecast.model.family import equal_sized
 from forecast.model.forecaster import Forecaster
 from forecast.model.sizing import weights_of
-from forecast.verification.benchmark import OURS, REFERENCES, SUMMED, Record, finite
+from forecast.verification.benchmark import REFERENCES, SUMMED, Record, finite
 from forecast.verification.fitted_scalar import fitted_scalar
 from forecast.verification.trajectories import (
     joined,
@@ -45,12 +43,7 @@ def run_trial(benchmark: EquationBenchmark, model: str, seed: int, noise: float)
 
 
 def _model_trial(benchmark: EquationBenchmark, model: str, seed: int, noise: float) -> Trial:
-    settings, statics = benchmark.data, 3 if benchmark.equation == "advection" else 0
-    config: ModelConfig = benchmark.model
-    if model != OURS:
-        config = equal_sized(
-            model, benchmark.model, fields=benchmark.frames, statics=statics, outputs=1
-        )
+    settings, config = benchmark.data, benchmark.network(model)
     found = {split.name: split for split in splits(settings).values()}
     length = benchmark.frames + max(stage.rollout for stage in benchmark.train.stages)
     surfaces = {name: _trajectories(settings, name) for name in (*settings.train, *settings.test)}

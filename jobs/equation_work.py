@@ -21,6 +21,7 @@ from jobs.benchmark_work import in_words, records_of
 # which trials there are and where their files lie, not what one of them is
 _SELECTION = {"models": True, "seeds": True, "noise": True, "surfaces": {"folder"}}
 _LEARNING = {"model": True, "train": True}
+_NETWORK = {"model": True}  # ours; each is described by its own
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +33,11 @@ class EquationWork:
     references: Sequence[str] = REFERENCES
 
     def settings(self, model: str) -> str:
-        left_out = _SELECTION | (_LEARNING if is_reference(model) else {})
-        described = self.benchmark.model_dump_json(exclude=left_out)
-        return fingerprint(described, *(facts.digest for facts in self.surfaces))
+        left_out = _SELECTION | (_LEARNING if is_reference(model) else _NETWORK)
+        described = [self.benchmark.model_dump_json(exclude=left_out)]
+        if not is_reference(model):
+            described.append(self.benchmark.network(model).model_dump_json())
+        return fingerprint(*described, *(facts.digest for facts in self.surfaces))
 
     def run(self, name: Name) -> Trial:
         from forecast.equation_trial import run_trial

@@ -304,7 +304,8 @@ def test_surfaces_out_of_files_are_told_apart_by_what_is_in_them(tmp_path):
     assert (ellipsoid.name, ellipsoid.role) == ("ellipsoid:1", "test")
 
     def of_settings() -> str:
-        made: Any = SimpleNamespace(model_dump_json=lambda exclude: "{}")
+        made: Any = SimpleNamespace(model_dump_json=lambda exclude="": "{}")
+        made.network = lambda model: made
         return EquationWork(benchmark=made, surfaces=surfaces(settings)).settings("icocast")
 
     before = of_settings()

@@ -138,8 +138,8 @@ def test_without_a_file_every_missing_section_is_named(capsys):
 
 
 def test_options_override_the_file():
-    run = read("--train.batch", "2", "--mesh.refinement=3", "--report.map-leads", "6,12")
-    assert (run.train.batch, run.mesh.refinement) == (2, 3)
+    run = read("--train.batch", "2", "--mesh.refinement=5", "--report.map-leads", "6,12")
+    assert (run.train.batch, run.mesh.refinement) == (2, 5)
     assert run.report.map_leads == (6, 12)
     assert run.train.clip == read().train.clip
     assert read("--data.train.seed", "7").data.train.model_dump()["seed"] == 7

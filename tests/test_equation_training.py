@@ -63,6 +63,29 @@ def test_heat_is_known_before_the_first_update():
     assert relative_error(model, course, held).max() < 0.01
 
 
+def test_advection_is_known_before_the_first_update():
+    model, course, held = setting_out(small("advection"))
+    errors = relative_error(model, course, held)
+    assert errors[:, 20].max() < 0.15  # without derivatives along the velocity: 0.5
+    assert errors.max() < 1
+
+
+def test_the_step_is_learned_and_not_left_to_the_analysis():
+    benchmark = small("heat")
+    model, course, held = setting_out(benchmark)
+    assert model.analysis is not None
+    before = model.analysis.mixing.detach().clone()
+    trained(
+        model,
+        [course],
+        [(course, held)],
+        benchmark.train,
+        noise=Noise(given=0.0, added=0.1),
+        seed=0,
+    )
+    assert torch.equal(model.analysis.mixing, before)
+
+
 def test_the_smoothing_of_heat_is_found():
     model, course, _ = setting_out(small("heat"))
     bound = small("heat").surfaces.bound

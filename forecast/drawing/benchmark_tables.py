@@ -94,7 +94,7 @@ def noise_text(percent: int) -> str:
 def column_text(column: Column) -> str:
     """The head of a column."""
     score, lead = column
-    return SCORE_TEXT.get(score, score) + ("" if lead == SUMMED else f", {lead} h")
+    return SCORE_TEXT.get(score, score) + ("" if lead == SUMMED else f", {lead}\u00a0h")
 
 
 def number_text(value: float, digits_of: float | None = None) -> str:

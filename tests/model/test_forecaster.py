@@ -31,6 +31,7 @@ CONFIG = IcocastConfig(
     wave_kernels=(2.0,),
     powers=2,
     sources=2,
+    advections=0,
     analysis=False,
     relaxation="none",
     relaxation_cap=4.0,
