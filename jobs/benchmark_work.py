@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Protocol
 
 from forecast.benchmark_page import Outcome
-from forecast.verification.benchmark import Record, is_reference, write_records
+from forecast.verification.benchmark import Record, write_records
 from forecast.verification.trials import Name, Trial, kept_trials, write_trial
 
 RESULTS = "results.json"
@@ -37,13 +37,12 @@ def wanted(
 ) -> Iterator[Name]:
     """Every trial: a whole table of the first seed comes before the second seed.
 
-    References learn nothing, and the data have a seed of their own: one of them is enough.
+    References learn nothing, and the data have a seed of their own: they stand there once, with 0.
     """
     for seed in seeds:
-        for model in (*references, *models):
-            for noise in noises:
-                if seed == seeds[0] or not is_reference(model):
-                    yield Name(model=model, seed=seed, noise=noise)
+        if seed == seeds[0]:
+            yield from (Name(model=m, seed=0, noise=noise) for m in references for noise in noises)
+        yield from (Name(model=m, seed=seed, noise=noise) for m in models for noise in noises)
 
 
 def accumulate(
