@@ -119,7 +119,7 @@ def test_cards_of_the_atmosphere_are_of_three_leads():
     names = [Name(model=m, seed=0, noise=0.0) for m in ("icocast", "persistence", "climatology")]
     records = [record for name in names for record in atmosphere_trial(name).records]
     found = cards(records, "atmosphere")
-    assert [card["score"] for card in found] == [f"RMSE ratio, {h} h" for h in (24, 72, 120)]
+    assert [card["score"] for card in found] == [f"RMSE ratio, {h}\u00a0h" for h in (24, 72, 120)]
     assert [card["verdict"] for card in found] == ["better than every other row"] * 3
     assert found[0]["head"] == "test period"
 
