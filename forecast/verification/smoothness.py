@@ -19,7 +19,8 @@ from meshes.operators import Mesh, laplacian, mass
 RAYLEIGH_QUOTIENT = "rayleigh_quotient"
 NORMALIZED_QUOTIENT = "normalized_rayleigh_quotient"
 ROUNDING = 1e-12  # of a mean over a million points, relative
-CLIMATOLOGICAL_DEVIATIONS = 8.0  # no weather lies further from the climatology
+CLIMATOLOGICAL_DEVIATIONS = 8.0  # hardly any weather lies further from the climatology
+BEYOND_THE_TRUTH = 1.5  # times its largest anomaly, where that is further
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,9 @@ def ledger_sums(
             # over the globe: at a tropical vertex z500 varies by 60 m2 s-2, and eight times that
             # is no blow-up but an ordinary error of day 5
             spread = np.sqrt(deviation**2 @ smoothness.mass / smoothness.mass.sum())[:, None]
-            far = np.abs(prediction - climatology) > CLIMATOLOGICAL_DEVIATIONS * spread
+            seen = np.abs(targets - climatology).max(axis=-1, keepdims=True)
+            limit = np.maximum(CLIMATOLOGICAL_DEVIATIONS * spread, BEYOND_THE_TRUTH * seen)
+            far = np.abs(prediction - climatology) > limit
             forms["beyond"] = far @ smoothness.mass
         elif plausible is not None:
             low, high = plausible[:, :1], plausible[:, 1:]
