@@ -37,6 +37,18 @@ def test_verdicts(rayleigh_ratio, energy_ratio, word):
     assert verdict(rayleigh_ratio, energy_ratio, beyond=1) == "blowing up"
 
 
+def test_a_forecast_as_extreme_as_the_truth_is_no_blow_up():
+    targets = random_field(3)[0]
+    zero, deviation = 0 * targets, np.full(len(targets), targets.std())
+    targets[7] = 12 * targets.std()
+    records = ledger_records([ledger(0.99 * targets, targets, 3, zero, deviation)])
+    assert found(records, "rayleigh_ratio")["verdict"] == "as the targets"
+    wild = targets.copy()
+    wild[7] *= 2
+    records = ledger_records([ledger(wild, targets, 3, zero, deviation)])
+    assert found(records, "rayleigh_ratio")["verdict"] == "blowing up"
+
+
 def test_one_vertex_beyond_eight_deviations_is_a_blow_up():
     targets = random_field(3)[0]
     prediction, zero, deviation = targets.copy(), 0 * targets, np.full(len(targets), targets.std())
