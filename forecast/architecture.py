@@ -76,19 +76,15 @@ class IcocastConfig(Architecture):
         for name in ("smoothing", "relaxation"):
             if getattr(self, name) != "none" and not getattr(self, f"{name}_cap") > 0:
                 raise ValueError(f"{name}_cap: expected above 0 for {name}, got 0")
-        spread = self.powers > 1 or self.sources or self.advections
-        if spread and not (self.heat_kernels or self.wave_kernels):
-            raise ValueError(
-                "heat_kernels, wave_kernels: expected some to spread powers, sources and "
-                "advections, got none"
-            )
         if self.transport == "skew" and self.channels % self.heads:
             raise ValueError(
                 f"heads: expected a divisor of the {self.channels} channels, got {self.heads}"
             )
-        kernels = self.heat_kernels or self.wave_kernels
-        if not kernels and (self.sources or self.powers > 1 or self.analysis):
-            raise ValueError("expected kernels for sources, powers and analysis, got none")
+        spread = self.sources or self.powers > 1 or self.advections or self.analysis
+        if spread and not (self.heat_kernels or self.wave_kernels):
+            raise ValueError(
+                "expected kernels for sources, powers, advections and analysis, got none"
+            )
         return self
 
 

@@ -41,7 +41,10 @@ def directional_derivative(
     velocity: Float[Tensor, "vertex batch 3"],
     operator: MeshOperator,
 ) -> Float[Tensor, "vertex batch field"]:
-    """v . grad u / `GRADIENT_SCALE`, of all fields along one Cartesian velocity."""
+    """v . grad u / `GRADIENT_SCALE`, of all fields along one velocity.
+
+    v is Cartesian, in radii per unit time; what of it is normal to the surface moves nothing.
+    """
     return (velocity.movedim(-1, 1)[..., None] * operator.gradient(u)).sum(1) / GRADIENT_SCALE
 
 

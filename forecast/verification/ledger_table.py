@@ -28,7 +28,8 @@ def print_ledger(records: Sequence[Record], console: Console | None = None) -> N
         by_field.setdefault((record["variable"], record["level"]), []).append(record)
     for field, of_field in by_field.items():
         console.print(_table(field, of_field, records, quotient))
-        console.print(_errors(of_field, records))
+        if (errors := _errors(of_field, records)).row_count:
+            console.print(errors)
     console.print("energy: of the forecast over the targets'; degrees l: bands blurred or rough")
     console.print("error l: squared error over the targets' power at these degrees; 1: no signal")
     for line in blow_up_lines(records):
@@ -63,7 +64,7 @@ def _errors(of_field: Sequence[Record], records: Sequence[Record]) -> Table:
         for record in of_field
     }
     bands = list(dict.fromkeys(band for errors in by_lead.values() for band in errors))
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=bool(bands))
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for header in ("lead", *(f"error l {band.replace('_', '-')}" for band in bands)):
         table.add_column(header, justify="right", no_wrap=True)
     for lead, errors in by_lead.items():

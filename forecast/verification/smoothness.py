@@ -99,8 +99,9 @@ def ledger_sums(
 ) -> WeightedSum:
     """Quadratic forms of predictions and targets; `key` names model, leads, channels, targets.
 
-    `beyond` is the area where a prediction is no weather: too far from the climatology, where its
-    standard `deviation` is known, or out of the `plausible` range.
+    `beyond` is the area where a prediction is no weather: where the climatology's standard
+    `deviation` is known, too far from it and further than the targets; else out of the `plausible`
+    range.
     """
     forms: dict[str, ndarray] = {}
     for who, state in (("prediction", prediction), ("targets", targets)):
