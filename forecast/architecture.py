@@ -44,10 +44,10 @@ class IcocastConfig(Architecture):
     `smoothing` is the propagators' s, `relaxation` the states' own; `none` leaves either out, and
     propagators without it are strict. `heat_kernels` (s) and `wave_kernels` (w, see
     `forecast.model.isotropic_map`) make the linear part of the tendency; without them there is
-    none. The same kernels spread the `powers` 2 and up of the newest fields, `sources` made of the
-    features at each vertex, and what up to so many `advections` v.grad make of the newest
-    fields, v being the first three statics; `analysis` cleans the first inputs of a rollout of
-    their noise in the same way. `hidden` is the width of the perceptrons at vertices, in channels.
+    none. The same kernels spread the `powers` 2 and up of the newest fields and `sources` made of
+    the features at each vertex; `analysis` cleans the first inputs of a rollout of their noise in
+    the same way. `current` carries the state along a steady stream that is linear in the statics.
+    `hidden` is the width of the perceptrons at vertices, in channels.
     """
 
     kind: Literal["icocast"]
@@ -65,8 +65,8 @@ class IcocastConfig(Architecture):
     wave_kernels: Annotated[tuple[PositiveFloat, ...], Field(strict=False)]
     powers: Annotated[int, Field(ge=1, le=4)]
     sources: NonNegativeInt
-    advections: Annotated[int, Field(ge=0, le=4)]
     analysis: bool
+    current: bool
     relaxation: SmoothingMode
     relaxation_cap: NonNegativeFloat
     hyperdiffusion: bool
@@ -80,11 +80,9 @@ class IcocastConfig(Architecture):
             raise ValueError(
                 f"heads: expected a divisor of the {self.channels} channels, got {self.heads}"
             )
-        spread = self.sources or self.powers > 1 or self.advections or self.analysis
+        spread = self.sources or self.powers > 1 or self.analysis
         if spread and not (self.heat_kernels or self.wave_kernels):
-            raise ValueError(
-                "expected kernels for sources, powers, advections and analysis, got none"
-            )
+            raise ValueError("expected kernels for sources, powers and analysis, got none")
         return self
 
 

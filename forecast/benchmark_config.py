@@ -86,10 +86,10 @@ class EquationBenchmark(Settings):
                 f"model.statics: expected none, surfaces have no {self.model.statics[0]}; "
                 "set it to []"
             )
-        if self.model.advections and self.equation != "advection":
+        if self.model.current and self.equation != "advection":
             raise ValueError(
-                f"model.advections: expected 0, {self.equation} knows no velocity, got "
-                f"{self.model.advections}"
+                f"model.current: expected false, {self.equation} has no statics that it could "
+                "follow; got true"
             )
         return self
 
@@ -110,7 +110,7 @@ class EquationBenchmark(Settings):
             return self.model
         from forecast.model.family import equal_sized
 
-        statics = 3 if self.equation == "advection" else 0
+        statics = 4 if self.equation == "advection" else 0
         return equal_sized(model, self.model, fields=self.frames, statics=statics, outputs=1)
 
     def smoke(self) -> "EquationBenchmark":

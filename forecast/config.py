@@ -206,11 +206,6 @@ class Run(Settings):
             raise ValueError(
                 "model.analysis: expected false, analyses come without noise; got true"
             )
-        if model.advections:
-            raise ValueError(
-                "model.advections: expected 0, no wind is constant; transport lets the state carry "
-                f"itself; got {model.advections}"
-            )
         if model.channels < self.states:
             raise ValueError(
                 f"model.channels: expected at least the {self.states} numbers of a normalised "

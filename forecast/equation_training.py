@@ -22,7 +22,7 @@ from forecast.model.loss import rollout_error
 from forecast.model.operator import MeshOperator
 from forecast.model.rollout import rollout
 from forecast.model.smoothing_start import smoothing_start
-from forecast.model.start import Transition, fit_kernels
+from forecast.model.start import Transition, fit
 from forecast.optimisation import optimizer_of, set_rate
 
 EARLY = 5.0  # time steps
@@ -115,7 +115,7 @@ def started(
             generator=torch.Generator().manual_seed(_own(seed, 2)),
             smoothing_start=start,
         )
-    fit_kernels(model, _steps(courses, frames, remaining, generator))
+    fit(model, list(_steps(courses, frames, remaining, generator)))
     if model.analysis is not None and noise.given > 0:
         model.analysis.fit(_corrections(model, courses, noise, generator))
     return model

@@ -75,7 +75,7 @@ def train(worker: "Worker", run: Run) -> None:
         training.optimizer.load_state_dict(resumed.training())
     done = resumed.update if resumed else 0
     if not resumed:
-        _fit_kernels(training, store)
+        _fit(training, store)
     # before the first update, so that a split too short for either is refused at once
     updates = _updates(training, _windows(training, store), done)
     held_out = Windows(valid, training.transform, run.train.validation_steps)
@@ -142,15 +142,15 @@ def set_up(
     )
 
 
-def _fit_kernels(training: Training, store: "StateStore") -> None:
-    """Start the network's kernels, if it has any, from states all over the training period.
+def _fit(training: Training, store: "StateStore") -> None:
+    """Start the model's current and kernels, if it has any, from states of the whole period.
 
     Every worker finds the same.
     """
     import torch
 
     from forecast.data.windows import Windows
-    from forecast.model.start import Transition, fit_kernels
+    from forecast.model.start import Transition, fit
 
     windows = Windows(store, training.transform, 1)
     count = min(FITTED_WINDOWS, len(windows))
@@ -169,7 +169,7 @@ def _fit_kernels(training: Training, store: "StateStore") -> None:
                 weights=weights.to(torch.float32),
             )
 
-    fit_kernels(training.model, steps())
+    fit(training.model, list(steps()))
 
 
 def validation_error(training: Training, windows: "Windows") -> float:

@@ -93,7 +93,7 @@ class EquationSettings:
 class MeshTrajectories:
     """The samples of one surface; `law` has made them, with `number` (see `equations`).
 
-    `statics` are the Cartesian components of the velocity for advection, otherwise none.
+    `statics` are the stream function and the Cartesian velocity for advection, otherwise none.
     """
 
     name: str
@@ -291,7 +291,7 @@ def _advected(
         law=law,
         number=step,
         states=states,
-        statics=axial_velocity(mesh, rotation),
+        statics=np.column_stack([-mesh.vertices @ rotation, axial_velocity(mesh, rotation)]),
     )
 
 

@@ -9,8 +9,9 @@ from torch import Tensor, nn
 
 from forecast.architecture import BaselineConfig, IcocastConfig, ModelConfig
 from forecast.conventions import DataError
+from forecast.model.current import Current
 from forecast.model.forecaster import DirectForecaster, Forecaster
-from forecast.model.icocast import Icocast
+from forecast.model.icocast import COURANT_CAP, Icocast
 from forecast.model.isotropic_map import IsotropicMap
 from forecast.model.operator import MeshOperator, mesh_operator, with_fluxes, with_graph
 from forecast.model.relaxation import Hyperdiffusion, Relaxation
@@ -53,6 +54,7 @@ def forecaster(
             relaxation=_relaxation(config, start, reference),
             hyperdiffusion=Hyperdiffusion(outputs) if config.hyperdiffusion else None,
             analysis=_analysis(config, fields, reference),
+            current=Current(statics, courant_cap=COURANT_CAP) if config.current else None,
         )
     kind = network_class(config.kind)
     made = kind(inputs=fields + statics, outputs=outputs, width=config.width, depth=config.depth)
@@ -65,10 +67,10 @@ def operator_for(config: ModelConfig, mesh: Mesh) -> MeshOperator:
     if isinstance(config, BaselineConfig):
         return with_graph(mesh_operator(mesh, low_degree=0), mesh)
     operator = mesh_operator(mesh, low_degree=config.low_degree)
-    if config.transport != "skew":
+    if config.transport != "skew" and not config.current:
         return operator
     if not isinstance(mesh, TriangleMesh):
-        raise DataError("expected a mesh of triangles for skew transport, got cells")
+        raise DataError("expected a mesh of triangles for skew transport or a current, got cells")
     return with_fluxes(operator, mesh)
 
 

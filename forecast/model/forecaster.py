@@ -4,18 +4,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from forecast.model.current import Current
 from forecast.model.isotropic_map import IsotropicMap
 from forecast.model.operator import MeshOperator
 from forecast.model.relaxation import Hyperdiffusion, Relaxation
 
 
 class Forecaster(nn.Module):
-    """The newest of some frames -> the next: frame, relaxed, + tendency x `spread`, smoothed.
+    """The newest of some frames -> the next: background + tendency x `spread`, smoothed.
 
     A state holds its frames one after the other, the oldest first; the oldest leaves it. The
     network takes the frames, the newest first, in units of `size`, and statics; it gives what the
-    relaxation leaves of the tendency, in units of its spread. Networks start at zero, what smooths
-    as the identity or nearly so: an untrained forecaster predicts no change, persistence.
+    background leaves of the tendency, in units of its spread. Networks start at zero, currents at
+    rest, what smooths as the identity or nearly so: an untrained forecaster predicts no change,
+    persistence.
     """
 
     spread: Tensor
@@ -31,10 +33,11 @@ class Forecaster(nn.Module):
         relaxation: Relaxation | None = None,
         hyperdiffusion: Hyperdiffusion | None = None,
         analysis: IsotropicMap | None = None,
+        current: Current | None = None,
     ) -> None:
         super().__init__()
         self.network, self.frames, self.analysis = network, frames, analysis
-        self.relaxation, self.hyperdiffusion = relaxation, hyperdiffusion
+        self.current, self.relaxation, self.hyperdiffusion = current, relaxation, hyperdiffusion
         self.register_buffer("spread", spread)
         self.register_buffer("size", size)
 
@@ -45,16 +48,21 @@ class Forecaster(nn.Module):
         operator: MeshOperator,
     ) -> Float[Tensor, "vertex batch state"]:
         given = self.network(self.inputs(state, statics), operator)
-        following = self.following(self.relaxed(state, operator), given)
+        following = self.following(self.background(state, statics, operator), given)
         if self.hyperdiffusion is not None:
             following = self.hyperdiffusion(following, operator)
         return torch.cat([state[..., len(self.spread) :], following], dim=-1)
 
-    def relaxed(
-        self, state: Float[Tensor, "vertex batch state"], operator: MeshOperator
+    def background(
+        self,
+        state: Float[Tensor, "vertex batch state"],
+        statics: Float[Tensor, "vertex static"],
+        operator: MeshOperator,
     ) -> Float[Tensor, "vertex batch field"]:
-        """The newest frame as the relaxation alone would have it a time step later."""
+        """The newest frame as current and relaxation alone would have it a time step later."""
         newest = state[..., -len(self.spread) :]
+        if self.current is not None:
+            newest = self.current(newest, statics, operator)
         return newest if self.relaxation is None else self.relaxation(newest, operator)
 
     def analysed(

@@ -13,7 +13,7 @@ from forecast.model.low_degree import LowDegreeBranch
 from forecast.model.operator import MeshOperator
 from forecast.model.perceptron import perceptron, silent
 from forecast.model.propagator import Propagator
-from forecast.model.transport import GradientProducts, SkewTransport, directional_derivative
+from forecast.model.transport import GradientProducts, SkewTransport
 
 # Kernels act on the state and its first difference: nature's equations are of second order in time
 # at most, and a linear law in more frames has roots that are not the equation's. Waves learned from
@@ -30,8 +30,8 @@ class Icocast(nn.Module):
     of `differences`: what equations of motion are made of, and of order one.
 
     Encoder, layers and decoder; beside the decoder kernels that spread the fields, powers of them,
-    as reactions and potentials have, derivatives along a known velocity, and what vertices make
-    of their features, sources. The newest fields come first. Decoder and kernels start at zero.
+    as reactions and potentials have, and what vertices make of their features, sources. The newest
+    fields come first. Decoder and kernels start at zero.
     """
 
     pad: Tensor
@@ -53,7 +53,7 @@ class Icocast(nn.Module):
                 f"expected model.channels of at least {fields}, what the state has, got {channels}"
             )
         self.fields, self.outputs = fields, outputs
-        self.powers, self.advections = config.powers, config.advections
+        self.powers = config.powers
         self.register_buffer("differencing", _differencing(differences))
         self.register_buffer("pad", _random_isometry(fields, channels, generator))
         self.encoder = perceptron(fields + statics, channels, channels)
@@ -67,9 +67,7 @@ class Icocast(nn.Module):
             self.sources = _sources(fields, statics + channels, channels, config.sources)
         if config.heat_kernels or config.wave_kernels:
             self.kernels = IsotropicMap(
-                min(fields, ORDERS * outputs)
-                + outputs * (config.powers - 1 + config.advections)
-                + config.sources,
+                min(fields, ORDERS * outputs) + outputs * (config.powers - 1) + config.sources,
                 outputs,
                 reference=reference,
                 heat=config.heat_kernels,
@@ -89,7 +87,7 @@ class Icocast(nn.Module):
     def spread_fields(
         self, inputs: Float[Tensor, "vertex batch input"], operator: MeshOperator
     ) -> Float[Tensor, "vertex batch spread"]:
-        """What the kernels act on: fields, their powers, derivatives, sources of all features."""
+        """What the kernels act on: fields, their powers, sources made of all features."""
         return self._spread(self._features(inputs, operator), operator)
 
     def _features(self, inputs: Tensor, operator: MeshOperator) -> Tensor:
@@ -107,10 +105,6 @@ class Icocast(nn.Module):
         newest = features[..., : self.outputs]
         spread = [features[..., : min(self.fields, ORDERS * self.outputs)]]
         spread += [newest**power for power in range(2, self.powers + 1)]
-        for _ in range(self.advections):
-            velocity = features[..., self.fields : self.fields + 3]
-            newest = directional_derivative(newest, velocity, operator)
-            spread.append(newest)
         if self.sources is not None:
             spread.append(self.sources(features))
         return torch.cat(spread, dim=-1)

@@ -1,12 +1,13 @@
-"""Where a forecaster's kernels start: at the least squares of one time step."""
+"""Where a forecaster starts: its current and its kernels at the least squares of one time step."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from forecast.model.current import Passage
 from forecast.model.forecaster import Forecaster
 from forecast.model.icocast import Icocast
 from forecast.model.isotropic_map import Fit
@@ -24,18 +25,31 @@ class Transition:
     weights: Float[Tensor, "vertex batch"]
 
 
-def fit_kernels(model: Forecaster, steps: Iterable[Transition]) -> None:
-    """Give a network's kernels the weights of least squares; networks without stay as they are."""
+def fit(model: Forecaster, steps: Sequence[Transition]) -> None:
+    """Start a forecaster's current at least squares, and its kernels at those of what is left."""
+    if model.current is not None:
+        model.current.fit([_passage(model, step) for step in steps])
     network = model.network
     if isinstance(network, Icocast) and network.kernels is not None:
         network.kernels.fit(_tendencies(model, network, steps))
 
 
+def _passage(model: Forecaster, step: Transition) -> Passage:
+    newest = step.state[..., -len(model.spread) :]
+    return Passage(
+        newest / model.spread,
+        step.following / model.spread,
+        step.weights,
+        step.statics,
+        step.operator,
+    )
+
+
 @torch.no_grad()
-def _tendencies(model: Forecaster, network: Icocast, steps: Iterable[Transition]) -> Iterator[Fit]:
-    """What the relaxation leaves of the tendency, beside what the kernels act on."""
+def _tendencies(model: Forecaster, network: Icocast, steps: Sequence[Transition]) -> Iterator[Fit]:
+    """What the background leaves of the tendency, beside what the kernels act on."""
     for step in steps:
         inputs = model.inputs(step.state, step.statics)
         given = network.spread_fields(inputs, step.operator)
-        tendency = (step.following - model.relaxed(step.state, step.operator)) / model.spread
-        yield given, tendency, step.weights, step.operator
+        background = model.background(step.state, step.statics, step.operator)
+        yield given, (step.following - background) / model.spread, step.weights, step.operator

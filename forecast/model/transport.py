@@ -36,18 +36,6 @@ class GradientProducts(nn.Module):
         return (velocity * gradient).sum(1) / GRADIENT_SCALE
 
 
-def directional_derivative(
-    u: Float[Tensor, "vertex batch field"],
-    velocity: Float[Tensor, "vertex batch 3"],
-    operator: MeshOperator,
-) -> Float[Tensor, "vertex batch field"]:
-    """v . grad u / `GRADIENT_SCALE`, of all fields along one velocity.
-
-    v is Cartesian, in radii per unit time; what of it is normal to the surface moves nothing.
-    """
-    return (velocity.movedim(-1, 1)[..., None] * operator.gradient(u)).sum(1) / GRADIENT_SCALE
-
-
 class SkewTransport(nn.Module):
     """Features carried along H streams, each with its share of the channels.
 

@@ -40,7 +40,7 @@ def test_trajectories_have_the_settings_of_meshpde(equation):
     made = trajectories(replace(SETTINGS, equation=equation), "torus:10")
     assert made.states.shape == (5, 201, 200)
     assert made.states.dtype == np.float64
-    assert made.statics.shape == (200, 3 if equation == "advection" else 0)
+    assert made.statics.shape == (200, 4 if equation == "advection" else 0)
     assert made.mesh.face_areas.sum() == pytest.approx(4 * np.pi, rel=1e-12)
     follows = made.law.rollout(made.states[4, :5], made.number, 3)
     if equation != "wave":

@@ -59,5 +59,6 @@ def test_ours_lives_on_cells_of_any_form(mesh):
 def test_without_relaxation_there_are_no_weights_of_it(operator, generator):
     model = made(LARGE.model_copy(update={"relaxation": "none"}))
     u = torch.randn(operator.vertices, 2, FIELDS, dtype=torch.float64, generator=generator)
-    assert torch.equal(model.relaxed(u, operator), u)
+    statics = torch.zeros(operator.vertices, STATICS, dtype=torch.float64)
+    assert torch.equal(model.background(u, statics, operator), u)
     assert not [name for name, _ in model.named_parameters() if name.startswith("relaxation")]

@@ -1,0 +1,78 @@
+"""States carried along a steady current, learned, over whatever is constant in time."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from forecast.model.fluxes import FluxTable
+from forecast.model.operator import MeshOperator
+from forecast.model.transport import STREAM_SCALE, carried, stream_entries
+
+FITTINGS = 4  # of Gauss and Newton
+RIDGE = 1e-9  # of the mean square of what a stream moves
+
+
+class Passage(NamedTuple):
+    """States, what they are a time step later, how much each place counts, and where they are."""
+
+    state: Float[Tensor, "vertex batch field"]
+    following: Float[Tensor, "vertex batch field"]
+    weights: Float[Tensor, "vertex batch"]
+    statics: Float[Tensor, "vertex static"]
+    operator: MeshOperator
+
+
+class Current(nn.Module):
+    """X <- e^K X along one stream function, linear in the statics: norm and area mean are kept.
+
+    A component of the position is the stream of a rotation about its axis. The current starts at
+    rest; `fit` finds that of least squares. See `transport.carried` for units and the cap.
+    """
+
+    def __init__(self, statics: int, *, courant_cap: float) -> None:
+        super().__init__()
+        self.courant_cap = courant_cap
+        self.stream = nn.Parameter(torch.zeros(statics))
+
+    def forward(
+        self,
+        u: Float[Tensor, "vertex batch field"],
+        statics: Float[Tensor, "vertex static"],
+        operator: MeshOperator,
+    ) -> Float[Tensor, "vertex batch field"]:
+        stream = (statics @ self.stream * STREAM_SCALE)[:, None, None].expand(-1, u.shape[1], 1)
+        scale = operator.scale[:, None, None]
+        return carried(u * scale, stream, operator.streams, courant_cap=self.courant_cap) / scale
+
+    @torch.no_grad()
+    def fit(self, passages: Sequence[Passage]) -> None:
+        """Set the stream to the weighted least squares of all passages."""
+        for _ in range(FITTINGS):
+            sides = [self._sides(passage) for passage in passages]
+            normal, right = (torch.stack(side).sum(0) for side in zip(*sides, strict=True))
+            ridge = RIDGE * normal.diagonal().mean() * torch.eye(len(normal)).to(normal)
+            self.stream += torch.linalg.solve(normal + ridge, right).to(self.stream)
+
+    def _sides(self, passage: Passage) -> tuple[Tensor, Tensor]:
+        """Both sides of the normal equations for what the stream lacks."""
+        state, following, weights, statics, operator = passage
+        moved = self(state, statics, operator)
+        rates = _rates(moved, statics * STREAM_SCALE, operator).double()
+        weighed = (rates * weights[..., None]).flatten(1)
+        return weighed @ rates.flatten(1).mT, weighed @ (following - moved).double().flatten()
+
+
+def _rates(
+    u: Float[Tensor, "vertex batch field"],
+    streams: Float[Tensor, "vertex stream"],
+    operator: MeshOperator,
+) -> Float[Tensor, "stream vertex batch field"]:
+    """How u sets out along each stream function."""
+    scale = operator.scale[:, None, None]
+    fluxes: FluxTable = operator.streams
+    entries = stream_entries(streams[:, None], fluxes)[:, 0]
+    there = (u * scale)[fluxes.neighbours.long()]
+    return torch.einsum("vkn,vnbf->kvbf", entries, there) / scale
