@@ -116,7 +116,10 @@ class EquationBenchmark(Settings):
     def smoke(self) -> "EquationBenchmark":
         """The same on small surfaces that need no file, a few updates, one seed."""
         small = SurfacesConfig(
-            folder="", train=("icosphere:2", "ellipsoid:2"), test=("torus:12",), bound=2000.0
+            folder="",
+            train=("icosphere:3", "ellipsoid:2"),
+            test=("torus:12",),
+            bound=self.surfaces.bound,
         )
         stages = tuple(stage.model_copy(update={"updates": 10}) for stage in self.train.stages)
         train = self.train.model_copy(update={"stages": stages, "validate_every": 10})
