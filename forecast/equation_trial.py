@@ -121,7 +121,7 @@ def _reference(model: str, held: Evaluation) -> Float[np.ndarray, "sample lead v
 def _records(
     benchmark: EquationBenchmark,
     evaluations: list[Evaluation],
-    predictions: list[Float[np.ndarray, "sample lead vertex"]],
+    predictions: list[Float[np.ndarray, "sample lead _"]],
     model: str,
     parameters: int,
     seed: int,
