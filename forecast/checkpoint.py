@@ -35,7 +35,6 @@ class Checkpoint:
     update: int
     mesh_fingerprint: str
     time_step: np.timedelta64
-    statics: tuple[str, ...]
     normalization: Normalization
     metrics: Mapping[str, float]
 
@@ -133,7 +132,6 @@ def write_checkpoint(
         "run": run.model_dump(mode="json"),
         "mesh_fingerprint": store.mesh_fingerprint,
         "time_step_seconds": int(store.time_step.astype("timedelta64[s]").astype(int)),
-        "statics": list(run.model.statics),
         "normalization": {
             key: value.tolist() if isinstance(value, np.ndarray) else value
             for key, value in asdict(normalization).items()
@@ -176,7 +174,6 @@ def _described(folder: Path, found: dict[str, Any]) -> Checkpoint:
         update=found["update"],
         mesh_fingerprint=found["mesh_fingerprint"],
         time_step=np.timedelta64(found["time_step_seconds"], "s"),
-        statics=tuple(found["statics"]),
         normalization=Normalization(**normalization),
         metrics=found["metrics"],
     )

@@ -15,6 +15,7 @@ from pydantic import Field, PositiveInt
 
 from forecast.conventions import BlowUp, DataError, time_text
 from forecast.settings import Instant, Settings, run_verb
+from forecast.state_model import StateModel, state_model
 
 if TYPE_CHECKING:
     from forecast.checkpoint import Checkpoint
@@ -59,13 +60,15 @@ def predict(
     """
     checkpoint.check(store)
     positions = [_position(store, init_time) for init_time in init_times]
-    forecaster = _Forecaster(checkpoint, store)
+    restored = _restored(checkpoint, store)
     urls, total = list[str](), len(positions) * steps
     for first in range(0, len(positions), batch):
         group = positions[first : first + batch]
         writers = [_writer(checkpoint, store, position, steps, output) for position in group]
         waiting = [(p, w) for p, w in zip(group, writers, strict=True) if not w.kept]
-        for lead, states in enumerate(forecaster.run([p for p, _ in waiting], steps), 1):
+        for lead, states in enumerate(
+            _forecasts(restored, store, [p for p, _ in waiting], steps), 1
+        ):
             for (position, writer), state in zip(waiting, states, strict=True):
                 if not np.isfinite(state).all():
                     raise BlowUp(
@@ -82,59 +85,39 @@ def predict(
     return urls
 
 
-class _Forecaster:
-    """A checkpoint's model set up on the mesh of a store."""
+def _forecasts(
+    stepped: StateModel, store: "StateStore", positions: Sequence[int], steps: int
+) -> Iterator[Float32[np.ndarray, "time channel vertex"]]:
+    """Lead by lead, the channels (time, channel, vertex) of forecasts from these positions."""
+    import torch
 
-    def __init__(self, checkpoint: "Checkpoint", store: "StateStore") -> None:
-        import torch
+    if not positions:
+        return
+    analyses = np.stack([store.read(position) for position in positions])
+    for position, analysis in zip(positions, analyses, strict=True):
+        if not np.isfinite(analysis).all():
+            raise DataError(
+                f"expected a finite analysis at {time_text(store.times[position])} in "
+                f"{store.url}, got NaN or infinity; mend the source and ingest again"
+            )
+    state = stepped.transform.states(torch.from_numpy(analyses)).to(stepped.statics.device)
+    with torch.inference_mode():
+        for prediction in stepped.predictions(state, steps):
+            yield stepped.transform.channels(prediction.cpu()).numpy()
 
-        from forecast.data.normalization import static_features
-        from forecast.data.windows import StateTransform
-        from forecast.model.family import forecaster, operator_for
-        from meshes.icosphere import icosphere
 
-        self.store, config = store, checkpoint.run.model
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.transform = StateTransform(checkpoint.normalization, store.latitude, store.longitude)
-        statics = torch.from_numpy(static_features(store, checkpoint.statics))
-        operator = operator_for(config, icosphere(store.refinement))
-        spread = self.transform.relative_tendency
-        model = forecaster(
-            config,
-            spread=spread,
-            differences=torch.ones(1, len(spread)),
-            statics=statics.shape[1],
-            reference=operator.bound,
-            generator=torch.Generator(),
-        )
-        checkpoint.restore(model)
-        self.model = model.to(self.device).eval()
-        self.statics = statics.to(self.device)
-        self.operator = operator.to(self.device, torch.float32)
+def _restored(checkpoint: "Checkpoint", store: "StateStore") -> StateModel:
+    """A checkpoint's model on the mesh of a store, on a GPU where there is one."""
+    import torch
 
-    def run(
-        self, positions: Sequence[int], steps: int
-    ) -> Iterator[Float32[np.ndarray, "time channel vertex"]]:
-        """Lead by lead, the channels (time, channel, vertex) of forecasts from these positions."""
-        import torch
-
-        from forecast.model.rollout import rollout
-
-        if not positions:
-            return
-        analyses = np.stack([self.store.read(position) for position in positions])
-        for position, analysis in zip(positions, analyses, strict=True):
-            if not np.isfinite(analysis).all():
-                raise DataError(
-                    f"expected a finite analysis at {time_text(self.store.times[position])} in "
-                    f"{self.store.url}, got NaN or infinity; mend the source and ingest again"
-                )
-        state = self.transform.states(torch.from_numpy(analyses)).to(self.device)
-        with torch.inference_mode():
-            for prediction in rollout(
-                lambda now: self.model(now, self.statics, self.operator), state, steps
-            ):
-                yield self.transform.channels(prediction.cpu()).numpy()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    run = checkpoint.run
+    found = state_model(
+        run.model, store, checkpoint.normalization, seed=run.train.seed, device=device
+    )
+    checkpoint.restore(found.model)
+    found.model.eval()
+    return found
 
 
 def _position(store: "StateStore", init_time: np.datetime64) -> int:

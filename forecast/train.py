@@ -20,6 +20,7 @@ from forecast.conventions import BlowUp, time_text
 from forecast.curriculum import batch_numbers, rate, total_updates
 from forecast.journal import Journal
 from forecast.settings import run_verb
+from forecast.state_model import StateModel, state_model
 
 if TYPE_CHECKING:
     import torch
@@ -27,33 +28,20 @@ if TYPE_CHECKING:
 
     from forecast.data.normalization import Normalization
     from forecast.data.store import StateStore
-    from forecast.data.windows import StateTransform, Windows
+    from forecast.data.windows import Windows
     from forecast.distributed import Worker
-    from forecast.model.forecaster import Forecaster
-    from forecast.model.operator import MeshOperator
 
 
 FITTED_WINDOWS, FITTED_AT_ONCE = 64, 8  # that kernels start from
 
 
 @dataclass(frozen=True, kw_only=True)
-class Training:
+class Training(StateModel):
     """What the loop works with, on the worker's device."""
 
     run: Run
     worker: "Worker"
-    model: "Forecaster"
     optimizer: "torch.optim.Optimizer"
-    operator: "MeshOperator"
-    transform: "StateTransform"
-    statics: "Tensor"
-    spread: "Tensor"
-
-    def predictions(self, state: "Tensor", steps: int) -> Iterator["Tensor"]:
-        """Normalised states at lead times 1 ... `steps`."""
-        from forecast.model.rollout import rollout
-
-        return rollout(lambda now: self.model(now, self.statics, self.operator), state, steps)
 
 
 def train(worker: "Worker", run: Run) -> None:
@@ -104,42 +92,14 @@ def set_up(
     worker: "Worker", run: Run, store: "StateStore", normalization: "Normalization"
 ) -> Training:
     """An untrained model and its surroundings; it predicts no change."""
-    import torch
-
-    from forecast.data.normalization import static_features
-    from forecast.data.windows import StateTransform
-    from forecast.model.family import forecaster, operator_for
     from forecast.optimisation import optimizer_of
-    from meshes.icosphere import icosphere
 
-    statics = torch.from_numpy(static_features(store, run.model.statics))
-    transform = StateTransform(normalization, store.latitude, store.longitude)
-    operator = operator_for(run.model, icosphere(store.refinement))
-    spread = transform.relative_tendency
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(run.train.seed)
-        model = forecaster(
-            run.model,
-            spread=spread,
-            differences=torch.ones(1, len(spread)),
-            statics=statics.shape[1],
-            reference=operator.bound,
-            generator=torch.Generator().manual_seed(run.train.seed),
-        )
-    model = model.to(worker.device)
     config = run.train
-    return Training(
-        run=run,
-        worker=worker,
-        model=model,
-        optimizer=optimizer_of(
-            model, weight_decay=config.weight_decay, phase_rate=config.phase_rate
-        ),
-        operator=operator.to(worker.device, torch.float32),
-        transform=transform,
-        statics=statics.to(worker.device),
-        spread=spread.to(worker.device),
+    made = state_model(run.model, store, normalization, seed=config.seed, device=worker.device)
+    optimizer = optimizer_of(
+        made.model, weight_decay=config.weight_decay, phase_rate=config.phase_rate
     )
+    return Training(**vars(made), run=run, worker=worker, optimizer=optimizer)
 
 
 def _fit(training: Training, store: "StateStore") -> None:
