@@ -2,16 +2,21 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
+from torch.distributed import P2POp, ProcessGroup, ReduceOp
 
 from forecast.conventions import DataError
+from forecast.model.halo import Halo
+from meshes.partition import Part
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -48,6 +53,55 @@ class Worker:
 
     def report(self, metrics: Mapping[str, float]) -> None:
         """Tell whoever started the workers; once per validation, by every worker."""
+
+
+class PartHalo(Halo):
+    """A part's exchanges with the others, one process each, by messages of torch.distributed.
+
+    `ranks` are those of the processes of parts 0, 1, ..., and `group` theirs: one sample's.
+    """
+
+    def __init__(
+        self, part: Part, *, ranks: Sequence[int], group: ProcessGroup | None = None
+    ) -> None:
+        self.ranks, self.group = ranks, group
+        self.sends = [torch.from_numpy(sent) for sent in part.sends]
+        self.counts = np.bincount(part.owners, minlength=len(part.sends)).tolist()
+
+    def seen(self, x: Float[Tensor, "own field"]) -> Float[Tensor, "seen field"]:
+        asked = self.swapped([x[sent] for sent in self.sends], self.counts)
+        return torch.cat([x, *asked])
+
+    def returned(self, g: Float[Tensor, "seen field"]) -> Float[Tensor, "own field"]:
+        own, *halos = g.split([len(g) - sum(self.counts), *self.counts])
+        total = own.clone()
+        theirs = self.swapped(list(halos), [len(sent) for sent in self.sends])
+        for sent, values in zip(self.sends, theirs, strict=True):
+            total.index_add_(0, sent, values)
+        return total
+
+    def swapped(self, given: list[Tensor], rows: list[int]) -> list[Tensor]:
+        """What every part gives this one, `rows` of each, for what it is `given`."""
+        got = [given[0].new_empty(count, given[0].shape[1]) for count in rows]
+        messages = []
+        for rank, out, into in zip(self.ranks, given, got, strict=True):
+            if len(out):
+                messages.append(P2POp(torch.distributed.isend, out.contiguous(), rank))
+            if len(into):
+                messages.append(P2POp(torch.distributed.irecv, into, rank))
+        for message in torch.distributed.batch_isend_irecv(messages) if messages else []:
+            message.wait()
+        return got
+
+    def total(self, values: Tensor) -> Tensor:
+        summed = values.clone()
+        torch.distributed.all_reduce(summed, group=self.group)
+        return summed
+
+    def highest(self, values: Tensor) -> Tensor:
+        found = values.clone()
+        torch.distributed.all_reduce(found, ReduceOp.MAX, group=self.group)
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,9 +23,11 @@ class Part:
     """
 
     number: int
+    vertices: int  # of the whole mesh
     own: Int64[ndarray, " own"]
     halo: Int64[ndarray, " halo"]
     owners: Int64[ndarray, " halo"]  # the part that each halo vertex belongs to
+    sends: tuple[Int64[ndarray, "..."], ...]  # to each part, places in `own`, as its halo asks
 
     @property
     def seen(self) -> Int64[ndarray, " seen"]:
@@ -55,14 +57,27 @@ def split(part_of: Int64[ndarray, " vertex"], pattern: csr_array) -> list[Part]:
 
     `pattern` is a matrix of the mesh (vertex, vertex); for halos of several hops, its power.
     """
-    parts = []
-    for number in range(int(part_of.max()) + 1):
-        own = np.flatnonzero(part_of == number)
-        reached = np.unique(pattern[own].indices)
-        halo = reached[part_of[reached] != number].astype(np.int64)
-        halo = halo[np.lexsort((halo, part_of[halo]))]
-        parts.append(Part(number=number, own=own, halo=halo, owners=part_of[halo]))
-    return parts
+    owned = [np.flatnonzero(part_of == number) for number in range(int(part_of.max()) + 1)]
+    halos = [_halo(part_of, own, pattern) for own in owned]
+    return [
+        Part(
+            number=number,
+            vertices=len(part_of),
+            own=own,
+            halo=halos[number],
+            owners=part_of[halos[number]],
+            sends=tuple(np.searchsorted(own, halo[part_of[halo] == number]) for halo in halos),
+        )
+        for number, own in enumerate(owned)
+    ]
+
+
+def _halo(
+    part_of: Int64[ndarray, " vertex"], own: Int64[ndarray, " own"], pattern: csr_array
+) -> Int64[ndarray, " halo"]:
+    reached = np.unique(pattern[own].indices)
+    halo = reached[part_of[reached] != part_of[own[0]]].astype(np.int64)
+    return halo[np.lexsort((halo, part_of[halo]))]
 
 
 def _bisected(

@@ -74,5 +74,6 @@ def _rates(
     scale = operator.scale[:, None, None]
     fluxes: FluxTable = operator.streams
     entries = stream_entries(streams[:, None], fluxes)[:, 0]
-    there = (u * scale)[fluxes.neighbours.long()]
+    x = u * scale
+    there = fluxes.halo.seen(x.flatten(1)).view(-1, *x.shape[1:])[fluxes.neighbours.long()]
     return torch.einsum("vkn,vnbf->kvbf", entries, there) / scale

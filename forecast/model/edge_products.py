@@ -5,6 +5,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from forecast.model.halo import seen
 from forecast.model.neighbourhood import Neighbourhood
 
 
@@ -14,7 +15,7 @@ def edge_products(
     edges: Neighbourhood,
 ) -> Float[Tensor, "weight vertex batch channel"]:
     """For each row of weights their sum over edges with the senders' features; differentiable."""
-    return _Products.apply(u, weights, edges)
+    return _Products.apply(seen(u, edges.halo), weights, edges)
 
 
 def turned_sums(
@@ -33,7 +34,9 @@ def weighted_sum(
     u: Float[Tensor, "vertex field"], weights: Float[Tensor, " edge"], edges: Neighbourhood
 ) -> Float[Tensor, "vertex field"]:
     """One weighted sum. No gradient is recorded: the callers know their adjoints."""
-    return embedding_bag(edges.senders, u, edges.starts, per_sample_weights=weights, mode="sum")
+    return embedding_bag(
+        edges.senders, edges.halo.seen(u), edges.starts, per_sample_weights=weights, mode="sum"
+    )
 
 
 class _Products(torch.autograd.Function):
@@ -50,7 +53,7 @@ class _Products(torch.autograd.Function):
             per_sample_weights=weights.flatten(),
             mode="sum",
         )
-        return sums.view(len(weights), *u.shape)
+        return sums.view(len(weights), -1, *u.shape[1:])
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -60,10 +63,10 @@ class _Products(torch.autograd.Function):
         g, edges, weights = gradients[0], ctx.edges, ctx.weights
         rows = torch.arange(len(weights), device=g.device)
         total = embedding_bag(
-            (edges.senders[:, None] + g.shape[1] * rows).flatten(),
+            (edges.receivers[edges.leaving, None] + g.shape[1] * rows).flatten(),
             g.reshape(-1, g[0, 0].numel()),
-            edges.starts * len(weights),
-            per_sample_weights=weights[:, edges.opposite].mT.flatten(),
+            edges.leaving_starts * len(weights),
+            per_sample_weights=weights[:, edges.leaving].mT.flatten(),
             mode="sum",
         )
-        return total.view(g.shape[1:]), None, None
+        return total.view(-1, *g.shape[2:]), None, None

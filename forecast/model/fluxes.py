@@ -1,6 +1,6 @@
 """What a stream function at vertices moves through the edges of a triangle mesh."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -9,6 +9,7 @@ from numpy import ndarray
 from scipy.sparse import csr_array
 from torch import Tensor
 
+from forecast.model.halo import WHOLE, Halo
 from forecast.model.row_table import RowTable
 from meshes.mesh import TriangleMesh
 from meshes.operators import mass, padded_rows
@@ -28,10 +29,12 @@ class FluxTable:
     neighbours: Int[Tensor, "vertex width"]
     entries: RowTable
     entries_transposed: RowTable
+    halo: Halo = WHOLE
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "FluxTable":
         """The same table on a device, its weights as `dtype`."""
-        return FluxTable(
+        return replace(
+            self,
             neighbours=self.neighbours.to(device),
             entries=self.entries.to(device, dtype),
             entries_transposed=self.entries_transposed.to(device, dtype),
@@ -57,7 +60,7 @@ def flux_table(mesh: TriangleMesh) -> FluxTable:
     return FluxTable(
         neighbours=torch.from_numpy(neighbours),
         entries=RowTable.of(entries),
-        entries_transposed=RowTable.of(csr_array(entries.T)),
+        entries_transposed=RowTable.of(csr_array(entries.T), columns_each=neighbours.shape[1]),
     )
 
 

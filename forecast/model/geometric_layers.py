@@ -1,6 +1,7 @@
 """GCN, GAT and a mesh transformer, of torch_geometric's layers."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torch_geometric.nn import GATv2Conv, GCNConv, TransformerConv
 
 from forecast.conventions import DataError
 from forecast.model.graph import Graph
+from forecast.model.halo import Halo, seen
 from forecast.model.message_passing import graph_in_use
 from forecast.model.operator import MeshOperator
 from forecast.model.perceptron import perceptron, silent
@@ -30,22 +32,39 @@ class LayeredNetwork(nn.Module):
             nn.LayerNorm(width), *silent(perceptron(width, width, outputs))
         )
 
-    def routes(self, graph: Graph) -> tuple[Int[Tensor, "2 edge"], Tensor]:
-        """The edges that messages take and what is known of each, edge first."""
+    def routes(self, graph: Graph) -> "Routes":
+        """The edges that messages take and what is known of each."""
         raise NotImplementedError
 
     def forward(
         self, inputs: Float[Tensor, "vertex batch input"], operator: MeshOperator
     ) -> Float[Tensor, "vertex batch output"]:
-        vertices, batch, _ = inputs.shape
-        edges, known = self.routes(graph_in_use(operator))
-        shift = vertices * torch.arange(batch, device=edges.device)
-        edges = (edges[:, None] + shift[:, None]).flatten(1)
-        known = known.repeat(batch, *[1] * (known.ndim - 1))
-        u = self.encoder(inputs).transpose(0, 1).flatten(0, 1)
+        routes = self.routes(graph_in_use(operator))
+        u = self.encoder(inputs)
         for layer in self.layers:
-            u = layer(u, edges, known)
-        return self.decoder(u).unflatten(0, (batch, vertices)).transpose(0, 1)
+            u = layer(u, routes)
+        return self.decoder(u)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Routes:
+    """Edges from all that is seen to own vertices, and what is known of each, edge first."""
+
+    edges: Int[Tensor, "2 edge"]
+    known: Float[Tensor, "edge ..."]
+    halo: Halo
+
+    def along(
+        self, convolution: nn.Module, u: Float[Tensor, "vertex batch channel"]
+    ) -> Float[Tensor, "vertex batch output"]:
+        """A torch_geometric layer, the samples of a batch as separate graphs."""
+        rows = seen(u, self.halo)
+        sees, batch, _ = rows.shape
+        shift = sees * torch.arange(batch, device=u.device)
+        edges = (self.edges[:, None] + shift[:, None]).flatten(1)
+        known = self.known.repeat(batch, *[1] * (self.known.ndim - 1))
+        found = convolution(rows.transpose(0, 1).flatten(0, 1), edges, known)
+        return found.unflatten(0, (batch, sees))[:, : len(u)].transpose(0, 1)
 
 
 class GCN(LayeredNetwork):
@@ -62,12 +81,16 @@ class GCN(LayeredNetwork):
         layers = (ConvolutionLayer(width) for _ in range(depth))
         super().__init__(inputs=inputs, outputs=outputs, width=width, layers=layers)
 
-    def routes(self, graph: Graph) -> tuple[Int[Tensor, "2 edge"], Tensor]:
+    def routes(self, graph: Graph) -> Routes:
         weights = graph.weights.clamp(min=0)
-        weights = torch.cat([weights / weights.mean(), torch.ones_like(graph.positions[:, 0])])
+        ones = torch.ones_like(weights)
+        weight, count = graph.halo.total(torch.stack([weights.sum(), ones.sum()]))
+        weights = torch.cat([weights / (weight / count), ones[: len(graph.frames)]])
         senders, receivers = edges = _with_loops(graph)
-        degrees = torch.zeros_like(graph.positions[:, 0]).index_add(0, receivers, weights)
-        return edges, weights / (degrees[senders] * degrees[receivers]).sqrt()
+        degrees = weights.new_zeros(len(graph.frames)).index_add(0, receivers, weights)
+        there = graph.halo.seen(degrees[:, None])[:, 0]
+        known = weights / (there[senders] * degrees[receivers]).sqrt()
+        return Routes(edges=edges, known=known, halo=graph.halo)
 
 
 class GAT(LayeredNetwork):
@@ -85,9 +108,10 @@ class GAT(LayeredNetwork):
         layers = (AttentionLayer(width) for _ in range(depth))
         super().__init__(inputs=inputs, outputs=outputs, width=width, layers=layers)
 
-    def routes(self, graph: Graph) -> tuple[Int[Tensor, "2 edge"], Tensor]:
-        nowhere = graph.shapes.new_zeros(len(graph.positions), 4)
-        return _with_loops(graph), torch.cat([graph.shapes, nowhere])
+    def routes(self, graph: Graph) -> Routes:
+        nowhere = graph.shapes.new_zeros(len(graph.frames), 4)
+        known = torch.cat([graph.shapes, nowhere])
+        return Routes(edges=_with_loops(graph), known=known, halo=graph.halo)
 
 
 class MeshTransformer(LayeredNetwork):
@@ -106,8 +130,8 @@ class MeshTransformer(LayeredNetwork):
         layers = (TransformerBlock(width) for _ in range(depth))
         super().__init__(inputs=inputs, outputs=outputs, width=width, layers=layers)
 
-    def routes(self, graph: Graph) -> tuple[Int[Tensor, "2 edge"], Tensor]:
-        return graph.long_edges, graph.long_shapes
+    def routes(self, graph: Graph) -> Routes:
+        return Routes(edges=graph.long_edges, known=graph.long_shapes, halo=graph.long_halo)
 
 
 class ConvolutionLayer(nn.Module):
@@ -117,12 +141,9 @@ class ConvolutionLayer(nn.Module):
         self.convolution = GCNConv(width, width, normalize=False)
 
     def forward(
-        self,
-        u: Float[Tensor, "row channel"],
-        edges: Int[Tensor, "2 edge"],
-        weights: Float[Tensor, " edge"],
-    ) -> Float[Tensor, "row channel"]:
-        return u + nn.functional.silu(self.convolution(self.norm(u), edges, weights))
+        self, u: Float[Tensor, "vertex batch channel"], routes: Routes
+    ) -> Float[Tensor, "vertex batch channel"]:
+        return u + nn.functional.silu(routes.along(self.convolution, self.norm(u)))
 
 
 class AttentionLayer(nn.Module):
@@ -132,12 +153,9 @@ class AttentionLayer(nn.Module):
         self.attention = GATv2Conv(width, width // HEADS, HEADS, edge_dim=4, add_self_loops=False)
 
     def forward(
-        self,
-        u: Float[Tensor, "row channel"],
-        edges: Int[Tensor, "2 edge"],
-        shapes: Float[Tensor, "edge 4"],
-    ) -> Float[Tensor, "row channel"]:
-        return u + nn.functional.silu(self.attention(self.norm(u), edges, shapes))
+        self, u: Float[Tensor, "vertex batch channel"], routes: Routes
+    ) -> Float[Tensor, "vertex batch channel"]:
+        return u + nn.functional.silu(routes.along(self.attention, self.norm(u)))
 
 
 class TransformerBlock(nn.Module):
@@ -150,18 +168,15 @@ class TransformerBlock(nn.Module):
         self.reaction = nn.Sequential(nn.LayerNorm(width), *perceptron(width, 2 * width, width))
 
     def forward(
-        self,
-        u: Float[Tensor, "row channel"],
-        edges: Int[Tensor, "2 edge"],
-        shapes: Float[Tensor, "edge 4"],
-    ) -> Float[Tensor, "row channel"]:
-        u = u + self.attention(self.norm(u), edges, shapes)
+        self, u: Float[Tensor, "vertex batch channel"], routes: Routes
+    ) -> Float[Tensor, "vertex batch channel"]:
+        u = u + routes.along(self.attention, self.norm(u))
         return u + self.reaction(u)
 
 
 def _with_loops(graph: Graph) -> Int[Tensor, "2 edge"]:
     """The edges, then one from each vertex to itself."""
-    itself = torch.arange(len(graph.positions), device=graph.edges.device)
+    itself = torch.arange(len(graph.frames), device=graph.edges.device)
     return torch.cat([graph.edges, itself.expand(2, -1)], dim=1)
 
 

@@ -1,6 +1,6 @@
 """The edges of a mesh and their geometry: what models that pass messages know of it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy import ndarray
 from torch import Tensor
 
 from forecast.conventions import DataError
+from forecast.model.halo import WHOLE, Halo
 from forecast.model.multimesh import long_edges
 from forecast.model.neighbourhood import Neighbourhood
 from meshes.operators import Mesh, edge_weights
@@ -27,64 +28,70 @@ class Graph:
     """Directed edges of a mesh, both ways, sorted by receiver, and their geometry.
 
     A frame has two tangents and the outward normal as rows: east, north and up on the sphere.
-    Rotations are counterclockwise seen from outside.
+    Rotations are counterclockwise seen from outside. Of a part: the edges that reach its own
+    vertices; senders count through what the edges, or the long edges, see.
     """
 
     edges: Int[Tensor, "2 edge"]  # senders, receivers: torch_geometric's edge_index
     weights: Float[Tensor, " edge"]  # of the Laplacian, symmetric
-    positions: Float[Tensor, "vertex 3"]
     frames: Float[Tensor, "vertex 3 3"]
     offsets: Float[Tensor, "edge 3"]  # sender - receiver, receiver's frame, mean edge lengths
-    lengths: Float[Tensor, " edge"]  # in mean edge lengths
     angles: Float[Tensor, " edge"]  # of the sender in the receiver's tangent plane, radians
     transport: Float[Tensor, " edge"]  # components in the sender's frame to the receiver's, radians
     long_edges: Int[Tensor, "2 long"]  # multi-mesh: `edges` and the edges of coarser refinements
     long_offsets: Float[Tensor, "long 3"]
-    long_lengths: Float[Tensor, " long"]
+    unit: float  # the mean edge length, in radii
+    sees: int  # vertices, its own first, that `edges` come from
+    long_sees: int  # and `long_edges`
+    halo: Halo = WHOLE
+    long_halo: Halo = WHOLE
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "Graph":
         """The same graph on a device, its numbers as `dtype`."""
 
-        def moved(value: Tensor) -> Tensor:
+        def moved(value: object) -> object:
+            if not isinstance(value, Tensor):
+                return value
             return value.to(device, dtype if value.is_floating_point() else value.dtype)
 
-        return Graph(**{f.name: moved(getattr(self, f.name)) for f in fields(self)})
+        return replace(self, **{f.name: moved(getattr(self, f.name)) for f in fields(self)})
+
+    @cached_property
+    def lengths(self) -> Float[Tensor, " edge"]:
+        """Of `edges`, in mean edge lengths."""
+        return self.offsets.norm(dim=1)
 
     @cached_property
     def shapes(self) -> Float[Tensor, "edge 4"]:
         """What messages may know of `edges`: direction and length, as in `edge_shapes`."""
-        return edge_shapes(self.positions, self.edges, self.offsets)
+        return edge_shapes(self.offsets, self.unit)
 
     @cached_property
     def long_shapes(self) -> Float[Tensor, "long 4"]:
         """The same of `long_edges`."""
-        return edge_shapes(self.positions, self.long_edges, self.long_offsets)
+        return edge_shapes(self.long_offsets, self.unit)
 
     @cached_property
     def neighbourhood(self) -> Neighbourhood:
         """Who sends to whom along `edges`."""
-        return Neighbourhood.of(self.edges, len(self.positions))
+        return Neighbourhood.of(self.edges, len(self.frames), sees=self.sees, halo=self.halo)
 
     @cached_property
     def long_neighbourhood(self) -> Neighbourhood:
         """Who sends to whom along `long_edges`."""
-        return Neighbourhood.of(self.long_edges, len(self.positions))
+        return Neighbourhood.of(
+            self.long_edges, len(self.frames), sees=self.long_sees, halo=self.long_halo
+        )
 
 
-def edge_shapes(
-    positions: Float[Tensor, "vertex 3"],
-    edges: Int[Tensor, "2 edge"],
-    offsets: Float[Tensor, "edge 3"],
-) -> Float[Tensor, "edge 4"]:
+def edge_shapes(offsets: Float[Tensor, "edge 3"], unit: float) -> Float[Tensor, "edge 4"]:
     """Direction to the sender in the receiver's frame, scaled, and log2 of the length in radii.
 
     As large for edges that span the globe as for the shortest, and aware of how fine the mesh is,
     which lengths in mean edge lengths are not.
     """
-    senders, receivers = edges
-    length = (positions[senders] - positions[receivers]).norm(dim=1, keepdim=True)
-    directions = offsets / offsets.norm(dim=1, keepdim=True)
-    return torch.cat([DIRECTION_SCALE * directions, length.log2()], dim=1)
+    length = offsets.norm(dim=1, keepdim=True)
+    return torch.cat([DIRECTION_SCALE * offsets / length, (length * unit).log2()], dim=1)
 
 
 def graph_of(mesh: Mesh) -> Graph:
@@ -97,20 +104,20 @@ def graph_in(mesh: Mesh, frames: Float64[ndarray, "vertex 3 3"]) -> Graph:
     edges, far = _both_ways(mesh.edges), _both_ways(long_edges(mesh))
     offsets, far_offsets = (_offsets(mesh.vertices, frames, pairs) for pairs in (edges, far))
     unit = np.linalg.norm(offsets, axis=1).mean()
-    arrays = {
-        "edges": edges,
-        "weights": _edge_values(mesh, edges),
-        "positions": mesh.vertices,
-        "frames": frames,
-        "offsets": offsets / unit,
-        "lengths": np.linalg.norm(offsets, axis=1) / unit,
-        "angles": np.arctan2(offsets[:, 1], offsets[:, 0]),
-        "transport": parallel_transport(frames, edges),
-        "long_edges": far,
-        "long_offsets": far_offsets / unit,
-        "long_lengths": np.linalg.norm(far_offsets, axis=1) / unit,
-    }
-    return Graph(**{name: torch.from_numpy(np.array(value)) for name, value in arrays.items()})
+    angles = np.arctan2(offsets[:, 1], offsets[:, 0])
+    return Graph(
+        edges=torch.from_numpy(np.array(edges)),
+        weights=torch.from_numpy(_edge_values(mesh, edges)),
+        frames=torch.from_numpy(frames.copy()),
+        offsets=torch.from_numpy(offsets / unit),
+        angles=torch.from_numpy(angles),
+        transport=torch.from_numpy(parallel_transport(frames, edges)),
+        long_edges=torch.from_numpy(np.array(far)),
+        long_offsets=torch.from_numpy(far_offsets / unit),
+        unit=float(unit),
+        sees=len(frames),
+        long_sees=len(frames),
+    )
 
 
 def tangent_frames(normals: Float64[ndarray, "vertex 3"]) -> Float64[ndarray, "vertex 3 3"]:

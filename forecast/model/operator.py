@@ -10,6 +10,7 @@ from torch import Tensor
 
 from forecast.model.fluxes import FluxTable, flux_table
 from forecast.model.graph import Graph, graph_of
+from forecast.model.halo import WHOLE, Halo, total
 from forecast.model.row_table import RowTable
 from meshes.mesh import TriangleMesh
 from meshes.operators import Mesh, area_weights, gradient, low_modes, normalized_operator
@@ -34,8 +35,10 @@ class MeshOperator:
     degrees: Float[Tensor, " mode"]  # l of l(l + 1) = the mode's squared wavenumber
     weights: Float[Tensor, " vertex"]  # area weights, mean 1
     bound: float  # b, at least the largest squared wavenumber of the mesh, per radius squared
+    vertices: int  # of the whole mesh
     graph: Graph | None = None  # for models that pass messages along edges
     fluxes: FluxTable | None = None  # for skew transport
+    halo: Halo = WHOLE
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> "MeshOperator":
         """The same operator on a device, its numbers as `dtype`."""
@@ -56,10 +59,6 @@ class MeshOperator:
             raise ValueError("expected an operator with_fluxes for skew transport, got one without")
         return self.fluxes
 
-    @property
-    def vertices(self) -> int:
-        return len(self.scale)
-
     def apply(
         self, x: Float[Tensor, "vertex batch channel"]
     ) -> Float[Tensor, "vertex batch channel"]:
@@ -76,7 +75,7 @@ class MeshOperator:
         self, x: Float[Tensor, "vertex batch channel"]
     ) -> Float[Tensor, "mode batch channel"]:
         """Coefficients of features X = scale u on the low modes."""
-        return (self.modes.mT @ x.flatten(1)).view(-1, *x.shape[1:])
+        return self.total((self.modes.mT @ x.flatten(1)).view(-1, *x.shape[1:]))
 
     def lift(
         self, coefficients: Float[Tensor, "mode batch channel"]
@@ -86,7 +85,11 @@ class MeshOperator:
 
     def mean(self, u: Float[Tensor, "vertex batch channel"]) -> Float[Tensor, "batch channel"]:
         """Area mean of fields."""
-        return torch.tensordot(self.weights, u, dims=1) / self.vertices
+        return self.total(torch.tensordot(self.weights, u, dims=1)) / self.vertices
+
+    def total(self, values: Tensor) -> Tensor:
+        """Sums over vertices, those of other parts added; differentiable."""
+        return total(values, self.halo)
 
 
 class _Gradient(torch.autograd.Function):
@@ -116,12 +119,13 @@ def mesh_operator(mesh: Mesh, *, low_degree: int) -> MeshOperator:
     return MeshOperator(
         neighbours=RowTable.of(normalized.matrix),
         gradient_rows=RowTable.of(gradient_matrix),
-        gradient_columns=RowTable.of(scipy.sparse.csr_array(gradient_matrix.T)),
+        gradient_columns=RowTable.of(scipy.sparse.csr_array(gradient_matrix.T), columns_each=3),
         scale=torch.from_numpy(np.sqrt(weights)),
         modes=torch.from_numpy(modes),
         degrees=torch.from_numpy(_degrees(mesh, eigenvalues)),
         weights=torch.from_numpy(weights),
         bound=normalized.bound,
+        vertices=len(mesh.vertices),
     )
 
 

@@ -5,6 +5,7 @@ from scipy.special import jv
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from forecast.model.fluxes import FluxTable
 from forecast.model.series import TOLERANCE, terms_needed
 
 
@@ -19,18 +20,18 @@ class Carried(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: Tensor, entries: Tensor, neighbours: Tensor, cap: float) -> Tensor:
+    def forward(ctx, x: Tensor, entries: Tensor, fluxes: FluxTable, cap: float) -> Tensor:
         factors = bessel_factors(cap, x.dtype)
-        columns = _columns(neighbours, entries)
+        matrix = _Matrix(entries, fluxes)
         heads = x.view(*entries.shape[:3], -1)
-        before, current = heads, _product(heads, entries, columns)
+        before, current = heads, matrix.product(heads)
         y = torch.add(heads * factors[0], current, alpha=factors[1])
         for factor in factors[2:]:
-            product = _product(current, entries, columns)
+            product = matrix.product(current)
             before, current = current, torch.add(before, product, alpha=2, out=product)
             y.add_(current, alpha=factor)
-        ctx.save_for_backward(before, current, entries, neighbours)
-        ctx.factors = factors
+        ctx.save_for_backward(before, current, entries)
+        ctx.factors, ctx.fluxes = factors, fluxes
         return y.view_as(x)
 
     @staticmethod
@@ -39,19 +40,19 @@ class Carried(torch.autograd.Function):
         ctx, *gradients: Tensor
     ) -> tuple[Tensor, Tensor, None, None]:
         """With a_k the gradient at phi_k: a_k = factor_k g - 2 K a_{k+1} + a_{k+2}."""
-        phi, phi_after, entries, neighbours = ctx.saved_tensors
-        columns = _columns(neighbours, entries)
+        phi, phi_after, entries = ctx.saved_tensors
+        matrix = _Matrix(entries, ctx.fluxes)
         g = gradients[0].reshape(phi.shape)
         after, adjoint = torch.zeros_like(g), ctx.factors[-1] * g
-        outer = _Outer(g, neighbours)
+        outer = _Outer(g, ctx.fluxes)
         for k in range(len(ctx.factors) - 2, -1, -1):
             twice = 2.0 if k else 1.0
             outer.add(adjoint, phi, twice)
-            product = _product(adjoint, entries, columns)
+            product = matrix.product(adjoint)
             torch.add(after, product, alpha=-twice, out=product)
             after, adjoint = adjoint, product.add_(g, alpha=ctx.factors[k])
             if k:
-                product = _product(phi, entries, columns)
+                product = matrix.product(phi)
                 torch.sub(phi_after, product, alpha=2, out=product)
                 phi_after, phi = phi, product
         return adjoint.view_as(gradients[0]), outer.entries(), None, None
@@ -64,11 +65,12 @@ class _Outer:
     term by term take three times as long, and products with a matrix of ones five times.
     """
 
-    def __init__(self, like: Tensor, neighbours: Tensor) -> None:
-        self.neighbours = neighbours.mT.long().contiguous()
+    def __init__(self, like: Tensor, fluxes: FluxTable) -> None:
+        self.fluxes, self.neighbours = fluxes, fluxes.neighbours.mT.long().contiguous()
         self.products = [torch.zeros_like(like) for _ in self.neighbours]
 
     def add(self, a: Tensor, phi: Tensor, factor: float) -> None:
+        phi = _seen(phi, self.fluxes)
         for total, there in zip(self.products, self.neighbours, strict=True):
             total.addcmul_(phi.index_select(0, there), a, value=factor)
 
@@ -84,16 +86,23 @@ def bessel_factors(cap: float, dtype: torch.dtype) -> list[float]:
     return factors.tolist()
 
 
-def _columns(neighbours: Tensor, entries: Tensor) -> Tensor:
-    """Rows of the table (vertex batch head), counted through, that each entry takes from."""
-    _, batch, heads, width = entries.shape
-    lane = torch.arange(batch * heads, dtype=torch.int32, device=entries.device)
-    spread = neighbours[:, None, :].int() * (batch * heads) + lane[None, :, None]
-    return spread.view(-1, width)
+class _Matrix:
+    """K of one stream per sample and head."""
+
+    def __init__(self, entries: Tensor, fluxes: FluxTable) -> None:
+        _, batch, heads, width = entries.shape
+        lane = torch.arange(batch * heads, dtype=torch.int32, device=entries.device)
+        spread = fluxes.neighbours[:, None, :].int() * (batch * heads) + lane[None, :, None]
+        self.columns, self.weights = spread.view(-1, width), entries.view(-1, width)
+        self.fluxes = fluxes
+
+    def product(self, x: Tensor) -> Tensor:
+        """K x, x of shape (vertex, batch, head, channel)."""
+        rows = _seen(x, self.fluxes).flatten(0, 2)
+        return embedding_bag(self.columns, rows, per_sample_weights=self.weights, mode="sum").view(
+            x.shape
+        )
 
 
-def _product(x: Tensor, entries: Tensor, columns: Tensor) -> Tensor:
-    """K x, x of shape (vertex, batch, head, channel)."""
-    weights = entries.view(columns.shape)
-    flat = x.reshape(len(columns), -1)
-    return embedding_bag(columns, flat, per_sample_weights=weights, mode="sum").view(x.shape)
+def _seen(x: Tensor, fluxes: FluxTable) -> Tensor:
+    return fluxes.halo.seen(x.flatten(1)).view(-1, *x.shape[1:])

@@ -76,8 +76,8 @@ def pooled_features(
     A sample that is zero throughout has quotient 0 and the logarithm of the smallest number.
     """
     tiny = torch.finfo(x.dtype).tiny
-    squares = x.square().sum((0, 2)).clamp(min=tiny)
-    rough = (x * (x - Applied.apply(x, operator))).sum((0, 2))
+    squares = operator.total(x.square().sum((0, 2))).clamp(min=tiny)
+    rough = operator.total((x * (x - Applied.apply(x, operator))).sum((0, 2)))
     means = operator.mean(x / operator.scale[:, None, None])
     log_norm = torch.log(squares / (operator.vertices * x.shape[-1])) / 2
     return torch.cat([means, log_norm[:, None], (stretch * rough / squares)[:, None]], dim=-1)

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from forecast.model.fluxes import FluxTable
+from forecast.model.halo import highest
 from forecast.model.operator import MeshOperator
 from forecast.model.skew import Carried
 
@@ -77,9 +78,9 @@ def carried(
     stream of that sample and head by one factor; the number of terms then depends on the cap alone.
     """
     entries = stream_entries(stream, fluxes)
-    courant = entries.abs().sum(-1).amax(0)
+    courant = highest(entries.abs().sum(-1).amax(0), fluxes.halo)
     factor = 1 / courant.clamp(min=courant_cap)
-    return Carried.apply(x, entries * factor[..., None], fluxes.neighbours, courant_cap)
+    return Carried.apply(x, entries * factor[..., None], fluxes, courant_cap)
 
 
 def stream_entries(

@@ -41,7 +41,8 @@ class Adjacency:
                 f"{float(degree.min()):.3g} at vertex {int(degree.argmin())}: repair the mesh there"
             )
         scale = degree.rsqrt()
-        return cls(edges=edges, weights=weights * scale[edges.senders] * scale[edges.receivers])
+        there = edges.halo.seen(scale[:, None])[:, 0]
+        return cls(edges=edges, weights=weights * there[edges.senders] * scale[edges.receivers])
 
     def product(
         self, x: Shaped[Tensor, "vertex batch channel"]

@@ -70,14 +70,14 @@ class GaugeContract(NetworkContract):
 
     def test_it_sees_how_fine_the_mesh_is(self, operator, inputs):
         network, graph = self.make(), operator.graph
-        larger = replace(operator, graph=replace(graph, positions=2 * graph.positions))
+        larger = replace(operator, graph=replace(graph, unit=2 * graph.unit))
         change = network(inputs, larger) - network(inputs, operator)
         assert float(change.detach().std()) > 1e-3
 
     def test_it_sees_lengths_of_neighbours_against_each_other(self, operator, inputs):
         network, graph = self.make(), operator.graph
-        moved = graph.positions + 0.02 * torch.randn(graph.positions.shape).double()
-        other = replace(operator, graph=replace(graph, positions=moved))
+        lengths = 1 + 0.02 * torch.randn(len(graph.offsets), 1).double()
+        other = replace(operator, graph=replace(graph, offsets=lengths * graph.offsets))
         change = network(inputs, other) - network(inputs, operator)
         assert float(change.detach().std()) > 1e-4
 

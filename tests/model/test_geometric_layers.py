@@ -18,7 +18,8 @@ class TestGCN(NetworkContract):
 
     def test_its_operator_is_the_normalised_laplacian_weights_with_loops(self, operator):
         graph, vertices = operator.graph, operator.vertices
-        (senders, receivers), values = self.make().routes(graph)
+        routes = self.make().routes(graph)
+        (senders, receivers), values = routes.edges, routes.known
         found = torch.zeros(vertices, vertices, dtype=torch.float64)
         found[receivers, senders] = values
         weights = graph.weights.clamp(min=0)

@@ -60,13 +60,17 @@ def test_the_neighbours_are_those_of_the_mesh(mesh):
 def test_offsets_lead_from_the_receiver_to_the_sender(mesh, which):
     graph = graph_of(mesh)
     senders, receivers = getattr(graph, f"{which}edges")
-    i, j = mesh.edges.T
-    unit = np.linalg.norm(mesh.vertices[i] - mesh.vertices[j], axis=1).mean()
+    positions = torch.from_numpy(mesh.vertices.copy())
     there = torch.einsum("erc,er->ec", graph.frames[receivers], getattr(graph, f"{which}offsets"))
-    found = graph.positions[receivers] + unit * there
-    torch.testing.assert_close(found, graph.positions[senders], rtol=0, atol=1e-13)
-    lengths = getattr(graph, f"{which}offsets").norm(dim=1)
-    torch.testing.assert_close(getattr(graph, f"{which}lengths"), lengths)
+    found = positions[receivers] + graph.unit * there
+    torch.testing.assert_close(found, positions[senders], rtol=0, atol=1e-13)
+
+
+def test_shapes_tell_the_length_in_radii():
+    mesh = bumpy()
+    graph = graph_of(mesh)
+    between = np.diff(mesh.vertices[graph.edges.numpy()], axis=0)[0]
+    assert graph.shapes[:, 3].numpy() == pytest.approx(np.log2(np.linalg.norm(between, axis=1)))
 
 
 def test_mean_edge_length_is_the_unit():
@@ -102,8 +106,9 @@ def test_on_the_sphere_the_tangents_are_east_and_north():
 
 def test_angles_are_bearings_of_great_circles():
     graph = graph_of(icosphere(2))
-    there = torch.linalg.cross(*graph.positions[graph.edges.flip(0)])  # axis of the great circle
-    heading = torch.linalg.cross(there, graph.positions[graph.edges[1]])
+    positions = torch.from_numpy(icosphere(2).vertices.copy())
+    there = torch.linalg.cross(*positions[graph.edges.flip(0)])  # axis of the great circle
+    heading = torch.linalg.cross(there, positions[graph.edges[1]])
     east, north, _ = torch.einsum("erc,ec->re", graph.frames[graph.edges[1]], heading)
     same_angles(graph.angles, torch.atan2(north, east))
 
@@ -111,14 +116,14 @@ def test_angles_are_bearings_of_great_circles():
 def test_transport_turns_a_great_circle_into_itself():
     # seen from the receiver the sender lies behind the direction in which it looks at the receiver
     graph = graph_of(icosphere(2))
-    backwards = graph.angles[graph.neighbourhood.opposite]
+    backwards = graph.angles[graph.neighbourhood.leaving]
     same_angles(graph.transport, graph.angles + np.pi - backwards)
 
 
 @pytest.mark.parametrize("mesh", MESHES)
 def test_transport_back_undoes_transport(mesh):
     graph = graph_of(mesh)
-    same_angles(graph.transport, -graph.transport[graph.neighbourhood.opposite])
+    same_angles(graph.transport, -graph.transport[graph.neighbourhood.leaving])
 
 
 def test_transport_around_the_faces_adds_up_to_the_spheres_curvature():

@@ -53,7 +53,7 @@ class TestEGNN(NetworkContract):
     @pytest.mark.parametrize("factor", [0.5, 2.0])
     def test_it_knows_how_large_the_mesh_is(self, operator, inputs, factor):
         # lengths in mean edge lengths stay as they are
-        graph = replace(operator.graph, positions=factor * operator.graph.positions)
+        graph = replace(operator.graph, unit=factor * operator.graph.unit)
         network = self.make()
         change = network(inputs, replace(operator, graph=graph)) - network(inputs, operator)
         assert change.detach().abs().max() > 1e-3

@@ -34,9 +34,11 @@ def test_sums_at_receivers(neighbourhood, edges, generator):
     torch.testing.assert_close(neighbourhood.sums(messages), expected)
 
 
-def test_the_opposite_edge_goes_the_other_way(neighbourhood):
-    assert torch.equal(neighbourhood.senders[neighbourhood.opposite], neighbourhood.receivers)
-    assert torch.equal(neighbourhood.receivers[neighbourhood.opposite], neighbourhood.senders)
+def test_of_edges_both_ways_the_k_th_that_leaves_is_the_opposite_of_the_k_th_that_arrives(
+    neighbourhood,
+):
+    assert torch.equal(neighbourhood.senders[neighbourhood.leaving], neighbourhood.receivers)
+    assert torch.equal(neighbourhood.receivers[neighbourhood.leaving], neighbourhood.senders)
 
 
 @pytest.mark.parametrize(("name", "rows"), [("sent", 42), ("received", 42), ("sums", 300)])
