@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 SPECTRAL = ("phase", "phase_raw", "smoothing_raw", "gate", "share")
+FITTED = ("mixing", "stream")  # by least squares: of kernels, of a current
 
 
 def optimizer_of(
@@ -11,14 +12,14 @@ def optimizer_of(
 ) -> torch.optim.Optimizer:
     """AdamW; phases, smoothings and relaxation move `phase_rate` times faster and do not decay.
 
-    Nor do the weights of kernels: decay would damp the law that least squares found.
+    Nor does what least squares fitted: decay would damp the law that it found.
     """
-    groups: dict[str, list[nn.Parameter]] = {"other": [], "spectral": [], "kernels": []}
+    groups: dict[str, list[nn.Parameter]] = {"other": [], "spectral": [], "fitted": []}
     for name, parameter in model.named_parameters():
         last = name.rpartition(".")[2]
-        kind = "spectral" if last in SPECTRAL else "kernels" if last == "mixing" else "other"
+        kind = "spectral" if last in SPECTRAL else "fitted" if last in FITTED else "other"
         groups[kind].append(parameter)
-    factors = {"other": 1.0, "spectral": phase_rate, "kernels": 1.0}
+    factors = {"other": 1.0, "spectral": phase_rate, "fitted": 1.0}
     chosen = [
         {
             "params": parameters,

@@ -1,4 +1,4 @@
-"""States carried along a steady current, learned, over whatever is constant in time."""
+"""States carried along a steady current, learned, that the statics give."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from forecast.model.fluxes import FluxTable
 from forecast.model.operator import MeshOperator
 from forecast.model.transport import STREAM_SCALE, carried, stream_entries
 
@@ -72,7 +71,7 @@ def _rates(
 ) -> Float[Tensor, "stream vertex batch field"]:
     """How u sets out along each stream function."""
     scale = operator.scale[:, None, None]
-    fluxes: FluxTable = operator.streams
+    fluxes = operator.streams
     entries = stream_entries(streams[:, None], fluxes)[:, 0]
     x = u * scale
     there = fluxes.halo.seen(x.flatten(1)).view(-1, *x.shape[1:])[fluxes.neighbours.long()]
