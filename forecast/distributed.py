@@ -2,6 +2,8 @@
 
 import logging
 import os
+import pickle
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,13 +12,16 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64, Int
 from torch import Tensor, nn
 from torch.distributed import P2POp, ProcessGroup, ReduceOp
+from torch.multiprocessing.spawn import spawn
 
 from forecast.conventions import DataError
 from forecast.model.halo import Halo
-from meshes.partition import Part
+from forecast.model.operator import MeshOperator
+from forecast.model.parts import long_pattern, operator_of, pattern
+from meshes.partition import Part, bisected, split
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,6 +58,22 @@ class Worker:
 
     def report(self, metrics: Mapping[str, float]) -> None:
         """Tell whoever started the workers; once per validation, by every worker."""
+
+
+def shared_out(
+    operator: MeshOperator, points: Float64[np.ndarray, "vertex 3"], worker: Worker
+) -> tuple[MeshOperator, Int[Tensor, " own"]]:
+    """A worker's share of a whole mesh's operator, one part for each worker, and its vertices."""
+    part_of, ranks = bisected(points, worker.world), range(worker.world)
+    if worker.world == 1:
+        return operator, torch.arange(len(points))
+    part = split(part_of, pattern(operator))[worker.rank]
+    long = None
+    if operator.graph is not None:
+        far = split(part_of, long_pattern(operator.graph))[worker.rank]
+        long = far, PartHalo(far, ranks=ranks)
+    share = operator_of(operator, part, PartHalo(part, ranks=ranks), long=long)
+    return share, torch.from_numpy(part.own)
 
 
 class PartHalo(Halo):
@@ -110,6 +131,30 @@ class _RayWorker(Worker):
         import ray.train
 
         ray.train.report(dict(metrics))
+
+
+def on_processes(function: Callable[..., Result], count: int, *given: Any) -> list[Result]:
+    """What `function(worker, *given)` returns on each of `count` new processes of this machine.
+
+    One thread each. What one of them raises is raised here; the others are stopped.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        spawn(_as_worker, (count, folder, function, given), nprocs=count)
+        return [pickle.loads((Path(folder) / str(rank)).read_bytes()) for rank in range(count)]
+
+
+def _as_worker(
+    rank: int, count: int, folder: str, function: Callable[..., Any], given: tuple[Any, ...]
+) -> None:
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count
+    )
+    try:
+        found = function(Worker(rank=rank, world=count), *given)
+        (Path(folder) / str(rank)).write_bytes(pickle.dumps(found))
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def train_on_ray(

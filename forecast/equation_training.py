@@ -195,7 +195,7 @@ def _updates(
                 (now[..., -1:] / size for now in predictions),
                 targets[: stage.rollout] / size,
                 torch.ones(1),
-                course.operator.weights,
+                course.operator,
             )
             optimizer.zero_grad()
             loss.backward()

@@ -152,7 +152,7 @@ def validation_error(training: Training, windows: "Windows") -> float:
             for lead, prediction in enumerate(predictions):
                 for row, guess in enumerate((prediction, states[0])):
                     sums[row, lead] += tendency_error(
-                        guess, states[lead + 1], training.spread, training.operator.weights
+                        guess, states[lead + 1], training.spread, training.operator
                     )
     model, persistence = training.worker.total(sums)
     return float((model / persistence).sqrt().mean())
@@ -217,7 +217,7 @@ def _update(training: Training, states: "Tensor") -> float:
     config, worker = training.run.train, training.worker
     states = states.to(worker.device)
     predictions = training.predictions(states[0], len(states) - 1)
-    loss = rollout_error(predictions, states[1:], training.spread, training.operator.weights)
+    loss = rollout_error(predictions, states[1:], training.spread, training.operator)
     loss = loss * (states.shape[2] / config.batch)
     training.optimizer.zero_grad()
     loss.backward()
