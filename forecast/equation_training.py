@@ -22,7 +22,8 @@ from forecast.model.loss import rollout_error
 from forecast.model.operator import MeshOperator
 from forecast.model.rollout import rollout
 from forecast.model.smoothing_start import smoothing_start
-from forecast.model.start import Transition, fit
+from forecast.model.start import fit
+from forecast.model.transition import Transition
 from forecast.optimisation import optimizer_of, set_rate
 
 EARLY = 5.0  # time steps

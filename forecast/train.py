@@ -110,7 +110,8 @@ def _fit(training: Training, store: "StateStore") -> None:
     import torch
 
     from forecast.data.windows import Windows
-    from forecast.model.start import Transition, fit
+    from forecast.model.start import fit
+    from forecast.model.transition import Transition
 
     windows = Windows(store, training.transform, 1)
     count = min(FITTED_WINDOWS, len(windows))

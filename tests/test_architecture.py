@@ -69,6 +69,7 @@ LIBRARIES = {
     },
     "zarr": {"forecast.data.storage"},
     "fsspec": {"forecast.data.storage"},
+    "numcodecs": {"forecast.data.storage"},
     "gcsfs": {"forecast.data.storage"},
     "ray": {"forecast.distributed"},
     "torch.distributed": {"forecast.distributed"},

@@ -52,6 +52,16 @@ def test_kernels_start_from_least_squares(trained, tmp_path):
     assert first_loss(run) < 0.9 * first_loss(trained)
 
 
+def test_a_current_starts_from_least_squares(trained, tmp_path):
+    # waves 1 to 3 turn by 0.15, 0.125 and 0.117 a step: one rotation carries most of each
+    run = tiny_run(tmp_path, model__current=True)
+    train(Worker(), run)
+    assert first_loss(run) < 0.3 * first_loss(trained)
+    assert latest(run).metrics["valid_error"] < 0.3
+    stream = latest(run).weights()["current.stream"]
+    assert int(stream.abs().argmax()) == 2  # about the axis
+
+
 def losses(run: Run) -> dict[float, float]:
     return {
         line["update"]: line["loss"]

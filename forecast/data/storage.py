@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import IO, Any, cast
 
 import fsspec
+import numcodecs
 import numpy as np
 import xarray as xr
 import zarr
+from numcodecs.compat import ensure_contiguous_ndarray
 from numpy.typing import NDArray
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.array_spec import ArrayConfigParams
@@ -188,6 +190,24 @@ def delete_partial_files(url: str) -> None:
     if _is_local(url):
         for partial in Path(url).rglob("*.partial"):
             partial.unlink()
+
+
+class _WholeBlosc(numcodecs.Blosc):
+    """Blosc of zarr's format 2 that refuses a truncated chunk.
+
+    numcodecs reads on beyond its end, into whatever memory holds. Bytes 12 to 16 of a chunk are its
+    length (Blosc's chunk format, version 2).
+    """
+
+    def decode(self, buf: Any, out: Any = None) -> Any:
+        content = ensure_contiguous_ndarray(buf).view("u1")
+        length = int.from_bytes(content[12:16].tobytes(), "little")
+        if len(content) < max(length, 16):
+            raise RuntimeError(f"a chunk of {length} bytes is truncated after {len(content)}")
+        return super().decode(buf, out)
+
+
+numcodecs.register_codec(_WholeBlosc, "blosc")
 
 
 class _Strict(WrapperStore[Store]):

@@ -1,27 +1,17 @@
 """States carried along a steady current, learned, that the statics give."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from forecast.model.operator import MeshOperator
+from forecast.model.transition import Transition
 from forecast.model.transport import STREAM_SCALE, carried, stream_entries
 
 FITTINGS = 4  # of Gauss and Newton
 RIDGE = 1e-9  # of the mean square of what a stream moves
-
-
-class Passage(NamedTuple):
-    """States, what they are a time step later, how much each place counts, and where they are."""
-
-    state: Float[Tensor, "vertex batch field"]
-    following: Float[Tensor, "vertex batch field"]
-    weights: Float[Tensor, "vertex batch"]
-    statics: Float[Tensor, "vertex static"]
-    operator: MeshOperator
 
 
 class Current(nn.Module):
@@ -47,21 +37,20 @@ class Current(nn.Module):
         return carried(u * scale, stream, operator.streams, courant_cap=self.courant_cap) / scale
 
     @torch.no_grad()
-    def fit(self, passages: Sequence[Passage]) -> None:
-        """Set the stream to the weighted least squares of all passages."""
+    def fit(self, steps: Sequence[Transition]) -> None:
+        """Set the stream to the weighted least squares of all steps, of fields of like spread."""
         for _ in range(FITTINGS):
-            sides = [self._sides(passage) for passage in passages]
+            sides = [self._sides(step) for step in steps]
             normal, right = (torch.stack(side).sum(0) for side in zip(*sides, strict=True))
             ridge = RIDGE * normal.diagonal().mean() * torch.eye(len(normal)).to(normal)
             self.stream += torch.linalg.solve(normal + ridge, right).to(self.stream)
 
-    def _sides(self, passage: Passage) -> tuple[Tensor, Tensor]:
+    def _sides(self, step: Transition) -> tuple[Tensor, Tensor]:
         """Both sides of the normal equations for what the stream lacks."""
-        state, following, weights, statics, operator = passage
-        moved = self(state, statics, operator)
-        rates = _rates(moved, statics * STREAM_SCALE, operator).double()
-        weighed = (rates * weights[..., None]).flatten(1)
-        return weighed @ rates.flatten(1).mT, weighed @ (following - moved).double().flatten()
+        moved = self(step.state, step.statics, step.operator)
+        rates = _rates(moved, step.statics * STREAM_SCALE, step.operator).double()
+        weighed = (rates * step.weights[..., None]).flatten(1)
+        return weighed @ rates.flatten(1).mT, weighed @ (step.following - moved).double().flatten()
 
 
 def _rates(

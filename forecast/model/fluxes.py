@@ -11,6 +11,7 @@ from torch import Tensor
 
 from forecast.model.halo import WHOLE, Halo
 from forecast.model.row_table import RowTable
+from meshes.icosphere import Icosphere
 from meshes.mesh import TriangleMesh
 from meshes.operators import mass, padded_rows
 
@@ -21,7 +22,6 @@ class FluxTable:
 
     F_ij = q_ij / 2 with q_ij = psi(face right of i -> j) - psi(face left), psi on a face the mean
     of its vertices, so that q_ij = (psi of the vertex opposite on the right - on the left) / 3.
-    Flat faces lie within a sphere: a solid rotation is 0.1 % too slow at refinement 4 (order 2).
     Entry k of row i belongs to `neighbours`[i, k]; `entries` takes psi to the entries of all rows
     one after the other, `entries_transposed` is its adjoint. Entries of padding are 0.
     """
@@ -50,7 +50,7 @@ def flux_table(mesh: TriangleMesh) -> FluxTable:
     order = np.arange(len(tails)) + 1.0
     neighbours, numbers = padded_rows(_sparse(order, tails, heads, (count, count)))
     slots = np.flatnonzero(numbers)
-    weights = 1 / (6 * (root[tails] * root[heads]))  # alike both ways, to the bit
+    weights = 1 / (6 * _lean(mesh) * (root[tails] * root[heads]))  # alike both ways, to the bit
     entries = _sparse(
         np.concatenate([weights, -weights]),
         np.concatenate([slots, slots]),
@@ -62,6 +62,19 @@ def flux_table(mesh: TriangleMesh) -> FluxTable:
         entries=RowTable.of(entries),
         entries_transposed=RowTable.of(csr_array(entries.T), columns_each=neighbours.shape[1]),
     )
+
+
+def _lean(mesh: TriangleMesh) -> float:
+    """Mean cosine between the faces of an icosphere and the sphere at their vertices; else 1.
+
+    Streams computed on faces are slower by it than on the sphere, a solid rotation at refinement 4
+    by 0.1 %. Of a scan it is 0.96 to 0.99, how rough the scan is, and nothing that a flow knows of.
+    """
+    if not isinstance(mesh, Icosphere):
+        return 1.0
+    corners, thirds = mesh.faces.ravel(), np.repeat(mesh.face_vectors / 3, 3, axis=0)
+    total = [np.bincount(corners, component) for component in thirds.T]
+    return float(np.linalg.norm(total, axis=0).sum() / mesh.face_areas.sum())
 
 
 def _directed_edges(mesh: TriangleMesh) -> tuple[Int64[ndarray, " edge"], ...]:

@@ -1,48 +1,29 @@
 """Where a forecaster starts: its current and its kernels at the least squares of one time step."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import torch
-from jaxtyping import Float
-from torch import Tensor
 
-from forecast.model.current import Passage
 from forecast.model.forecaster import Forecaster
 from forecast.model.icocast import Icocast
 from forecast.model.isotropic_map import Fit
-from forecast.model.operator import MeshOperator
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transition:
-    """Some states, what they are a time step later, and how much each place counts."""
-
-    state: Float[Tensor, "vertex batch state"]
-    following: Float[Tensor, "vertex batch field"]
-    statics: Float[Tensor, "vertex static"]
-    operator: MeshOperator
-    weights: Float[Tensor, "vertex batch"]
+from forecast.model.transition import Transition
 
 
 def fit(model: Forecaster, steps: Sequence[Transition]) -> None:
     """Start a forecaster's current at least squares, and its kernels at those of what is left."""
     if model.current is not None:
-        model.current.fit([_passage(model, step) for step in steps])
+        model.current.fit([_newest(model, step) for step in steps])
     network = model.network
     if isinstance(network, Icocast) and network.kernels is not None:
         network.kernels.fit(_tendencies(model, network, steps))
 
 
-def _passage(model: Forecaster, step: Transition) -> Passage:
+def _newest(model: Forecaster, step: Transition) -> Transition:
+    """The step from the newest frame alone, its fields in units of their spread."""
     newest = step.state[..., -len(model.spread) :]
-    return Passage(
-        newest / model.spread,
-        step.following / model.spread,
-        step.weights,
-        step.statics,
-        step.operator,
-    )
+    return replace(step, state=newest / model.spread, following=step.following / model.spread)
 
 
 @torch.no_grad()

@@ -280,9 +280,11 @@ def test_zarr_of_either_format_reads_lazily_and_misses_no_chunk(tmp_path, expect
     folder = tmp_path / "analyses.zarr/temperature"
     chunk = folder / ("2.0.0.0" if zarr_format == 2 else "c/2/0/0/0")
     content = chunk.read_bytes()
-    chunk.write_bytes(content[: len(content) // 2].ljust(len(content), b"\0"))
-    with pytest.raises(DataError, match=r"cannot read temperature at 2017-01-01T00 to .*18"):
-        states(location)
+    half = content[: len(content) // 2]
+    for damaged in (half, half.ljust(len(content), b"\0"), b""):  # truncated, full disk, no disk
+        chunk.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"cannot read temperature at 2017-01-01T00 to .*18"):
+            states(location)
     chunk.unlink()
     with pytest.raises(DataError, match=r"missing chunk.*2[./]0[./]0[./]0"):
         states(location)

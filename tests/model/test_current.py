@@ -1,11 +1,14 @@
 """A steady current is at rest, then found in what states do; it keeps what a flow keeps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from forecast.model.current import Current, Passage
+from forecast.model.current import Current
 from forecast.model.operator import mesh_operator, with_fluxes
+from forecast.model.transition import Transition
 from forecast.model.transport import STREAM_SCALE
 from meshes.icosphere import icosphere
 
@@ -35,10 +38,14 @@ def field(positions):
     return torch.stack([x * z + y**2, x - y * z], dim=-1)
 
 
-def passage(positions, operator, following):
-    state = field(positions)[:, None]
-    weights = operator.weights[:, None]
-    return Passage(state, following[:, None], weights, positions, operator)
+def step(positions, operator, following):
+    return Transition(
+        state=field(positions)[:, None],
+        following=following[:, None],
+        statics=positions,
+        operator=operator,
+        weights=operator.weights[:, None],
+    )
 
 
 def test_a_new_current_is_at_rest(operator, positions):
@@ -50,7 +57,7 @@ def test_a_new_current_is_at_rest(operator, positions):
 def test_the_rotation_of_the_sphere_is_found(operator, positions):
     current = Current(3, courant_cap=4.0).double()
     after = field(turned(positions, 0.3))
-    current.fit([passage(positions, operator, after)])
+    current.fit([step(positions, operator, after)])
     # to the error of the mesh, of order 2
     found = -current.stream.detach() * STREAM_SCALE
     torch.testing.assert_close(found, 0.3 * AXIS, rtol=0.02, atol=1e-3)
@@ -62,15 +69,15 @@ def test_the_rotation_of_the_sphere_is_found(operator, positions):
 
 def test_what_does_not_move_tells_of_no_current(operator, positions):
     current = Current(3, courant_cap=4.0).double()
-    current.fit([passage(positions, operator, field(positions))])
+    current.fit([step(positions, operator, field(positions))])
     assert current.stream.detach().numpy() == pytest.approx(np.zeros(3), abs=1e-12)
 
 
 def test_a_static_that_is_constant_gives_no_stream(operator, positions):
     current = Current(4, courant_cap=4.0).double()
-    given = passage(positions, operator, field(turned(positions, 0.3)))
+    given = step(positions, operator, field(turned(positions, 0.3)))
     statics = torch.cat([positions, torch.ones(len(positions), 1).double()], dim=1)
-    current.fit([given._replace(statics=statics)])
+    current.fit([replace(given, statics=statics)])
     found = -current.stream.detach() * STREAM_SCALE
     torch.testing.assert_close(found[:3], 0.3 * AXIS, rtol=0.02, atol=1e-3)
     assert float(found[3]) == pytest.approx(0, abs=1e-6)

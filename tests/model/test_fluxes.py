@@ -39,7 +39,12 @@ def test_entries_are_fluxes_between_faces(stream):
             expected[tail, head] += value / 2
             expected[head, tail] -= value / 2
     root = np.sqrt(mass(mesh))
-    assert dense(mesh, stream) == pytest.approx(expected / np.outer(root, root), abs=1e-12)
+    ratio = (expected / np.outer(root, root))[expected != 0] / dense(mesh, stream)[expected != 0]
+    # one number for all: how much faces lean against the sphere, of order 2 in an edge of 0.3
+    assert ratio == pytest.approx(np.full(ratio.shape, ratio[0]), rel=1e-9)
+    assert 0.97 < ratio[0] < 1
+    other = TriangleMesh(vertices=mesh.vertices, faces=mesh.faces)  # of which no sphere is known
+    assert dense(other, stream) == pytest.approx(expected / np.outer(root, root), abs=1e-12)
 
 
 def test_constants_stay_where_they_are(stream):
