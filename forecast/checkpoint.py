@@ -95,7 +95,8 @@ class Checkpoint:
 
 def _fixed(run: Run, stages: int) -> dict[str, Any]:
     """What a resumed run may not change, by its name in the configuration."""
-    free = ("workers", "gpu", "validate_every", "validation_windows", "validation_steps")
+    free = ("workers", "parts", "micro_batch", "gpu")
+    free += ("validate_every", "validation_windows", "validation_steps")
     fixed = {f"model.{key}": value for key, value in run.model.model_dump().items()}
     for key, value in run.train.model_dump().items():
         if key not in free:

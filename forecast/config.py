@@ -113,14 +113,18 @@ class Stage(Section):
 class TrainConfig(Section):
     """How weights are found. `workers` 0 trains in this process, without Ray.
 
+    Each window is shared out over `parts` of the workers, the windows of a batch over groups of so
+    many; a worker works on at most `micro_batch` windows at once, if given, and adds gradients.
     `noise` is added to the inputs, in spreads of the tendency; `phase_rate` multiplies the rate of
     phases, smoothings and relaxation.
     """
 
     seed: NonNegativeInt
     workers: NonNegativeInt
+    parts: PositiveInt = 1
     gpu: bool = False
     batch: PositiveInt
+    micro_batch: PositiveInt | None = None
     weight_decay: NonNegativeFloat
     clip: PositiveFloat
     phase_rate: PositiveFloat
@@ -132,10 +136,14 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _work_for_each(self) -> "TrainConfig":
-        if self.batch < self.workers:
+        if max(self.workers, 1) % self.parts:
+            raise ValueError(
+                f"expected a number of workers that {self.parts} parts divide, got {self.workers}"
+            )
+        if self.batch * self.parts < self.workers:
             raise ValueError(
                 f"expected a batch of at least one window per worker, got batch {self.batch} "
-                f"for {self.workers} workers"
+                f"for {self.workers} workers in {self.parts} parts"
             )
         return self
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
+from scipy.sparse import csr_array
 from torch import Tensor, nn
 from torch.distributed import P2POp, ProcessGroup, ReduceOp
 from torch.multiprocessing.spawn import spawn
@@ -29,15 +30,27 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Worker:
-    """One process of a training run. The default is this process alone."""
+    """One process of a training run. The default is this process alone.
+
+    Each sample is shared out over `parts` workers of consecutive ranks, a replica; `group` is
+    theirs, None where it is everybody. A batch is shared out over replicas.
+    """
 
     rank: int = 0
     world: int = 1
+    parts: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    group: ProcessGroup | None = None
+
+    @property
+    def replica(self) -> range:
+        """The ranks of the parts of this worker's samples."""
+        first = self.rank - self.rank % self.parts
+        return range(first, first + self.parts)
 
     def share(self, batch: list[int]) -> list[int]:
-        """The samples of a global batch that are this worker's."""
-        return batch[self.rank :: self.world]
+        """The samples of a global batch that are this worker's, or its replica's."""
+        return batch[self.rank // self.parts :: self.world // self.parts]
 
     def total(self, values: Tensor) -> Tensor:
         """The sum of `values` over workers, on each of them."""
@@ -63,17 +76,28 @@ class Worker:
 def shared_out(
     operator: MeshOperator, points: Float64[np.ndarray, "vertex 3"], worker: Worker
 ) -> tuple[MeshOperator, Int[Tensor, " own"]]:
-    """A worker's share of a whole mesh's operator, one part for each worker, and its vertices."""
-    part_of, ranks = bisected(points, worker.world), range(worker.world)
-    if worker.world == 1:
+    """A worker's part of a whole mesh's operator, and the vertices that are its own."""
+    if worker.parts == 1:
         return operator, torch.arange(len(points))
-    part = split(part_of, pattern(operator))[worker.rank]
-    long = None
-    if operator.graph is not None:
-        far = split(part_of, long_pattern(operator.graph))[worker.rank]
-        long = far, PartHalo(far, ranks=ranks)
-    share = operator_of(operator, part, PartHalo(part, ranks=ranks), long=long)
-    return share, torch.from_numpy(part.own)
+    part_of, number = bisected(points, worker.parts), worker.rank % worker.parts
+
+    def seeing(entries: csr_array) -> tuple[Part, PartHalo]:
+        part = split(part_of, entries)[number]
+        return part, PartHalo(part, ranks=worker.replica, group=worker.group)
+
+    long = None if operator.graph is None else seeing(long_pattern(operator.graph))
+    part, halo = seeing(pattern(operator))
+    return operator_of(operator, part, halo, long=long), torch.from_numpy(part.own)
+
+
+def worker_of(rank: int, world: int, *, parts: int, device: torch.device) -> Worker:
+    """The worker of a rank, in a process group of `world`; called by all of them at once."""
+    replicas = [range(first, first + parts) for first in range(0, world, parts)]
+    groups: list[Any] = [None] * len(replicas)
+    if 1 < parts < world:
+        groups = [torch.distributed.new_group(list(ranks)) for ranks in replicas]
+    group = groups[rank // parts]
+    return Worker(rank=rank, world=world, parts=parts, device=device, group=group)
 
 
 class PartHalo(Halo):
@@ -133,25 +157,33 @@ class _RayWorker(Worker):
         ray.train.report(dict(metrics))
 
 
-def on_processes(function: Callable[..., Result], count: int, *given: Any) -> list[Result]:
+def on_processes(
+    function: Callable[..., Result], count: int, *given: Any, parts: int = 1
+) -> list[Result]:
     """What `function(worker, *given)` returns on each of `count` new processes of this machine.
 
     One thread each. What one of them raises is raised here; the others are stopped.
     """
     with tempfile.TemporaryDirectory() as folder:
-        spawn(_as_worker, (count, folder, function, given), nprocs=count)
+        spawn(_as_worker, (count, parts, folder, function, given), nprocs=count)
         return [pickle.loads((Path(folder) / str(rank)).read_bytes()) for rank in range(count)]
 
 
 def _as_worker(
-    rank: int, count: int, folder: str, function: Callable[..., Any], given: tuple[Any, ...]
+    rank: int,
+    count: int,
+    parts: int,
+    folder: str,
+    function: Callable[..., Any],
+    given: tuple[Any, ...],
 ) -> None:
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=count
     )
     try:
-        found = function(Worker(rank=rank, world=count), *given)
+        worker = worker_of(rank, count, parts=parts, device=torch.device("cpu"))
+        found = function(worker, *given)
         (Path(folder) / str(rank)).write_bytes(pickle.dumps(found))
     finally:
         torch.distributed.destroy_process_group()
@@ -162,6 +194,7 @@ def train_on_ray(
     run: Any,
     *,
     workers: int,
+    parts: int,
     gpu: bool,
     name: str,
     storage: Path,
@@ -182,10 +215,9 @@ def train_on_ray(
 
         context = ray.train.get_context()
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // context.get_local_world_size()))
-        worker = _RayWorker(
-            rank=context.get_world_rank(), world=context.get_world_size(), device=get_device()
-        )
-        function(worker, run)
+        rank, world = context.get_world_rank(), context.get_world_size()
+        worker = worker_of(rank, world, parts=parts, device=get_device())
+        function(_RayWorker(**vars(worker)), run)
 
     trainer = TorchTrainer(
         start,

@@ -110,10 +110,12 @@ def _restored(checkpoint: "Checkpoint", store: "StateStore") -> StateModel:
     """A checkpoint's model on the mesh of a store, on a GPU where there is one."""
     import torch
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    from forecast.distributed import Worker
+
+    worker = Worker(device=torch.device("cuda" if torch.cuda.is_available() else "cpu"))
     run = checkpoint.run
     found = state_model(
-        run.model, store, checkpoint.normalization, seed=run.train.seed, device=device
+        run.model, store, checkpoint.normalization, seed=run.train.seed, worker=worker
     )
     checkpoint.restore(found.model)
     found.model.eval()

@@ -40,8 +40,13 @@ class Training(StateModel):
     """What the loop works with, on the worker's device."""
 
     run: Run
-    worker: "Worker"
     optimizer: "torch.optim.Optimizer"
+
+    def windows(self, store: "StateStore", length: int) -> "Windows":
+        """Windows of a store at this worker's vertices."""
+        from forecast.data.windows import Windows
+
+        return Windows(store, self.transform, length, vertices=self.own.numpy())
 
 
 def train(worker: "Worker", run: Run) -> None:
@@ -49,7 +54,6 @@ def train(worker: "Worker", run: Run) -> None:
     from forecast.checkpoint import latest_checkpoint, write_checkpoint
     from forecast.data.normalization import fit_normalization
     from forecast.data.store import open_store
-    from forecast.data.windows import Windows
 
     folder = run.folder / "checkpoints"
     store, valid = (open_store(str(run.folder / f"{split}.zarr")) for split in ("train", "valid"))
@@ -66,7 +70,7 @@ def train(worker: "Worker", run: Run) -> None:
         _fit(training, store)
     # before the first update, so that a split too short for either is refused at once
     updates = _updates(training, _windows(training, store), done)
-    held_out = Windows(valid, training.transform, run.train.validation_steps)
+    held_out = training.windows(valid, run.train.validation_steps)
     journal = Journal(run.folder / "training.jsonl", done, silent=worker.rank > 0)
     for update, loss in updates:
         journal.write({"update": update, "loss": loss})
@@ -95,11 +99,11 @@ def set_up(
     from forecast.optimisation import optimizer_of
 
     config = run.train
-    made = state_model(run.model, store, normalization, seed=config.seed, device=worker.device)
+    made = state_model(run.model, store, normalization, seed=config.seed, worker=worker)
     optimizer = optimizer_of(
         made.model, weight_decay=config.weight_decay, phase_rate=config.phase_rate
     )
-    return Training(**vars(made), run=run, worker=worker, optimizer=optimizer)
+    return Training(**vars(made), run=run, optimizer=optimizer)
 
 
 def _fit(training: Training, store: "StateStore") -> None:
@@ -109,11 +113,10 @@ def _fit(training: Training, store: "StateStore") -> None:
     """
     import torch
 
-    from forecast.data.windows import Windows
     from forecast.model.start import fit
     from forecast.model.transition import Transition
 
-    windows = Windows(store, training.transform, 1)
+    windows = training.windows(store, 1)
     count = min(FITTED_WINDOWS, len(windows))
     numbers = np.linspace(0, len(windows) - 1, count).astype(int).tolist()
 
@@ -161,9 +164,7 @@ def validation_error(training: Training, windows: "Windows") -> float:
 
 def _windows(training: Training, store: "StateStore") -> "list[Windows]":
     """The windows of every stage."""
-    from forecast.data.windows import Windows
-
-    return [Windows(store, training.transform, s.rollout) for s in training.run.train.stages]
+    return [training.windows(store, stage.rollout) for stage in training.run.train.stages]
 
 
 def _updates(
@@ -216,16 +217,19 @@ def _update(training: Training, states: "Tensor") -> float:
     from forecast.model.loss import rollout_error
 
     config, worker = training.run.train, training.worker
-    states = states.to(worker.device)
-    predictions = training.predictions(states[0], len(states) - 1)
-    loss = rollout_error(predictions, states[1:], training.spread, training.operator)
-    loss = loss * (states.shape[2] / config.batch)
+    total = torch.zeros((), device=worker.device)
     training.optimizer.zero_grad()
-    loss.backward()
+    for some in states.split(config.micro_batch or config.batch, dim=2):
+        some = some.to(worker.device)
+        predictions = training.predictions(some[0], len(some) - 1)
+        loss = rollout_error(predictions, some[1:], training.spread, training.operator)
+        loss = loss * (some.shape[2] / config.batch)
+        loss.backward()
+        total += loss.detach()
     worker.total_gradients(training.model)
     torch.nn.utils.clip_grad_norm_(training.model.parameters(), config.clip)
     training.optimizer.step()
-    return float(worker.total(loss.detach()))
+    return float(worker.total(total))
 
 
 def _read(training: Training, windows: "Windows", update: int, numbers: list[int]) -> "Tensor":
@@ -237,11 +241,13 @@ def _read(training: Training, windows: "Windows", update: int, numbers: list[int
     import torch
 
     states, config = windows.batch(numbers), training.run.train
-    shape = (states.shape[1], states.shape[3])
+    shape = (training.operator.vertices, states.shape[3])
     for position, number in enumerate(numbers):
         generator = np.random.default_rng([config.seed, update, number])
         white = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
-        states[0, :, position] += config.noise * training.transform.relative_tendency * white
+        states[0, :, position] += (
+            config.noise * training.transform.relative_tendency * white[training.own]
+        )
     return states
 
 
@@ -280,6 +286,7 @@ def start(run: Run) -> None:
             train,
             run,
             workers=run.train.workers,
+            parts=run.train.parts,
             gpu=run.train.gpu,
             name=run.name,
             storage=run.folder / "ray",

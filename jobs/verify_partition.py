@@ -56,7 +56,7 @@ def differences(
         for dtype in BOUNDS:
             whole = _found(Worker(), model, dtype, refinement)
             for count in parts:
-                shared = on_processes(_found, count, model, dtype, refinement)[0]
+                shared = on_processes(_found, count, model, dtype, refinement, parts=count)[0]
                 for quantity, values in whole.items():
                     error = np.abs(shared[quantity] - values).max() / np.abs(values).max()
                     yield Difference(

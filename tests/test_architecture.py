@@ -22,10 +22,10 @@ LAYERS = (
         "forecast.curriculum",
         "forecast.journal",
         "forecast.optimisation",
-        "forecast.state_model",
         "forecast.benchmark_config",
         "forecast.drawing",
     },
+    {"forecast.state_model"},
     {
         "forecast.ingest",
         "forecast.train",
@@ -57,6 +57,7 @@ LIBRARIES = {
         "forecast.equation_training",
         "jobs.speed",  # times the operators
         "jobs.timing",
+        "jobs.verify_partition",  # compares losses and gradients
     },
     "torch_geometric": {"forecast.model", "jobs.timing"},
     "xarray": {

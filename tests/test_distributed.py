@@ -81,7 +81,7 @@ def message(function, *arguments, **options):
         return str(error)
 
 run, storage = Run.model_validate_json(sys.argv[1]), Path(sys.argv[2])
-ray = {"workers": 2, "gpu": False, "storage": storage}
+ray = {"workers": 2, "parts": 1, "gpu": False, "storage": storage}
 train_on_ray(train, run, name="tiny", **ray)
 found = {
     "squares": sorted(ray_tasks(square, range(5))),

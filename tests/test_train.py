@@ -8,8 +8,8 @@ import sys
 import time
 from collections import Counter
 from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,12 +20,13 @@ from forecast.config import ReanalysisSplit, Run, Stage
 from forecast.conventions import DataError
 from forecast.curriculum import batch_numbers, rate, total_updates
 from forecast.data.splits import check_splits
-from forecast.distributed import Worker
+from forecast.distributed import Worker, on_processes
 from forecast.journal import read_journal
 from forecast.train import main, train
 from meshes.icosphere import icosphere
 from tests.tiny_run import START, STEP, tiny_run, train_share, waves, write_store
 
+FITTED = {"model__heat_kernels": [0.5, 2.0], "model__sources": 4, "model__current": True}
 ALONE = (
     "import sys; from forecast.config import Run; from forecast.distributed import Worker; "
     "from forecast.train import train; train(Worker(), Run.model_validate_json(sys.argv[1]))"
@@ -184,23 +185,57 @@ def test_killed_run_goes_on_exactly(trained, tmp_path):
     assert_same(run, trained)
 
 
-def test_two_workers_find_what_one_finds(trained, tmp_path):
-    """Batches of 3 windows: the two shares differ in size."""
-    run = tiny_run(tmp_path)
-    context = get_context("spawn")
-    arguments = (2, str(tmp_path / "meeting"), run.model_dump_json())
-    workers = [context.Process(target=train_share, args=(rank, *arguments)) for rank in range(2)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(120)
-    assert [worker.exitcode for worker in workers] == [0, 0]
-    assert list(losses(run)) == list(losses(trained))
-    np.testing.assert_allclose(
-        list(losses(run).values()), list(losses(trained).values()), rtol=1e-5
-    )
-    errors, theirs = (latest(each).metrics["valid_error"] for each in (run, trained))
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Run:
+    """A run of all that is fitted, trained by one worker; not to be changed."""
+    run = rough_run(tmp_path_factory.mktemp("alone"))
+    train(Worker(), run)
+    return run
+
+
+def rough_run(root: Path, **changes: Any) -> Run:
+    """Of states with noise: what least squares fits to the last bit has gradients of rounding.
+
+    Adam makes of those steps as large as of any others, and no two sums round alike.
+    """
+    stages = [
+        {"updates": 20, "rollout": 1, "rate": 2e-3},
+        {"updates": 6, "rollout": 3, "rate": 5e-4},
+    ]
+    run = tiny_run(root, train__stages=stages, **FITTED, **changes)
+    states = waves(24, seed=0)
+    noise = np.random.default_rng(1).standard_normal(states.shape) + 0.3
+    states += (noise * [[[80.0], [1.0], [1.0]]]).astype(np.float32)
+    shutil.rmtree(run.folder / "train.zarr")
+    write_store(run.folder / "train.zarr", states)
+    return run
+
+
+def assert_close(run: Run, other: Run) -> None:
+    assert list(losses(run)) == list(losses(other))
+    np.testing.assert_allclose(list(losses(run).values()), list(losses(other).values()), rtol=1e-5)
+    errors, theirs = (latest(each).metrics["valid_error"] for each in (run, other))
     assert errors == pytest.approx(theirs, rel=1e-5)
+
+
+@pytest.mark.parametrize(("workers", "parts"), [(2, 1), (2, 2), (3, 3), (4, 2)])
+def test_workers_find_what_one_finds(alone, tmp_path, workers, parts):
+    """Batches of 3 windows: the shares of two replicas differ in size."""
+    run = rough_run(tmp_path)
+    on_processes(train_share, workers, run.model_dump_json(), parts=parts)
+    assert_close(run, alone)
+
+
+def test_a_batch_in_two_goes_is_the_batch(alone, tmp_path):
+    run = rough_run(tmp_path, train__micro_batch=2)
+    train(Worker(), run)
+    assert_close(run, alone)
+
+
+def test_another_number_of_parts_goes_on(alone, tmp_path):
+    run = copy_of(alone, tmp_path, updates=16)
+    on_processes(train_share, 2, run.model_dump_json(), parts=2)
+    assert_close(run, alone)
 
 
 def test_nan_stops_and_names_the_times(trained, tmp_path):

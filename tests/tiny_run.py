@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float32
 
 from forecast.config import Run
 from forecast.data.store import StoreLayout, create_store, finish_store, write_states
+from forecast.distributed import Worker
 from forecast.settings import read_toml
 from meshes.icosphere import Icosphere, icosphere
 
@@ -103,12 +103,8 @@ def tiny_run(root: Path, **changes: Any) -> Run:
     return run
 
 
-def train_share(rank: int, world: int, meeting: str, run: str) -> None:
-    """One of `world` processes that train together over gloo; the entry of a fresh process."""
-    from forecast.distributed import Worker
+def train_share(worker: Worker, run: str) -> None:
+    """What one of several processes does that train together; the entry of a fresh process."""
     from forecast.train import train
 
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group("gloo", f"file://{meeting}", rank=rank, world_size=world)
-    train(Worker(rank=rank, world=world), Run.model_validate_json(run))
-    torch.distributed.destroy_process_group()
+    train(worker, Run.model_validate_json(run))

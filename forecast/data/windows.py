@@ -64,10 +64,21 @@ class StateTransform:
 
 
 class Windows:
-    """Runs of `length` + 1 consecutive states of a store; none crosses a gap."""
+    """Runs of `length` + 1 consecutive states of a store; none crosses a gap.
 
-    def __init__(self, store: StateStore, transform: StateTransform, length: int) -> None:
+    The transform is of the `vertices` that are taken of the states, in their order.
+    """
+
+    def __init__(
+        self,
+        store: StateStore,
+        transform: StateTransform,
+        length: int,
+        *,
+        vertices: Int[np.ndarray, " own"] | slice = slice(None),
+    ) -> None:
         self.store, self.transform, self.length = store, transform, length
+        self.vertices = vertices
         self.starts = window_starts(store, length)
         if len(self.starts) == 0:
             raise DataError(
@@ -83,7 +94,8 @@ class Windows:
         runs = []
         for number in numbers:
             start = int(self.starts[number])
-            states = [self.store.read(start + lead) for lead in range(self.length + 1)]
+            leads = range(self.length + 1)
+            states = [self.store.read(start + lead)[:, self.vertices] for lead in leads]
             runs.append(self.transform.states(torch.from_numpy(np.stack(states))))
         return torch.stack(runs, dim=2).movedim(1, 0).contiguous()
 

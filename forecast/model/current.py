@@ -50,7 +50,9 @@ class Current(nn.Module):
         moved = self(step.state, step.statics, step.operator)
         rates = _rates(moved, step.statics * STREAM_SCALE, step.operator).double()
         weighed = (rates * step.weights[..., None]).flatten(1)
-        return weighed @ rates.flatten(1).mT, weighed @ (step.following - moved).double().flatten()
+        left = (step.following - moved).double().flatten()
+        total = step.operator.total
+        return total(weighed @ rates.flatten(1).mT), total(weighed @ left)
 
 
 def _rates(

@@ -59,13 +59,14 @@ class IsotropicMap(nn.Module):
     def fit(self, batches: Iterable[Fit]) -> None:
         """Set W to the weighted least squares of all batches."""
         kernels, inputs, outputs = self.mixing.shape
-        normal = torch.zeros(kernels * inputs, kernels * inputs, dtype=torch.float64)
-        right = torch.zeros(kernels * inputs, outputs, dtype=torch.float64)
+        exact = {"dtype": torch.float64, "device": self.mixing.device}
+        normal = torch.zeros(kernels * inputs, kernels * inputs, **exact)
+        right = torch.zeros(kernels * inputs, outputs, **exact)
         for x, targets, weights, operator in batches:
-            responses = self.responses(x, operator).double().cpu()
-            weighed = responses * weights.double().cpu()[..., None]
-            normal += torch.einsum("vbr,vbq->rq", weighed, responses)
-            right += torch.einsum("vbr,vbo->ro", weighed, targets.double().cpu())
+            responses = self.responses(x, operator).double()
+            weighed = responses * weights.double()[..., None]
+            normal += operator.total(torch.einsum("vbr,vbq->rq", weighed, responses))
+            right += operator.total(torch.einsum("vbr,vbo->ro", weighed, targets.double()))
         diagonal = normal.diagonal()  # of every response by its own size, for they differ by orders
         ridge = RIDGE * torch.diag(diagonal + TINY * diagonal.mean())
         found = torch.linalg.solve(normal + ridge, right)
