@@ -1,25 +1,25 @@
-"""Save and resume: weights, optimiser, position, normalization, configuration, versions."""
+"""What a run resumes from: weights, optimiser, position, normalization, configuration.
+
+A checkpoint is a folder at any URL; its description is written last and deleted first, and without
+it the folder is no checkpoint.
+"""
 
 import hashlib
 import io
 import json
 import math
-import os
 import pickle
-import platform
-import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from pydantic import ValidationError
 
-import forecast
 from forecast.config import Run
 from forecast.conventions import BlowUp, DataError
+from forecast.data import storage
 from forecast.data.normalization import Normalization
 from forecast.data.store import StateStore
 
@@ -30,10 +30,11 @@ DESCRIPTION, WEIGHTS, TRAINING = "checkpoint.json", "weights.pt", "training.pt"
 class Checkpoint:
     """What a forecast needs beside weights: the run, the mesh, the channels and their scales."""
 
-    folder: Path
+    url: str
     run: Run
     update: int
     mesh_fingerprint: str
+    store_fingerprint: str
     time_step: np.timedelta64
     normalization: Normalization
     metrics: Mapping[str, float]
@@ -43,16 +44,16 @@ class Checkpoint:
         """16 hex digits over the weights and the description."""
         digest = hashlib.sha256()
         for name in (DESCRIPTION, WEIGHTS):
-            digest.update((self.folder / name).read_bytes())
+            digest.update(storage.read_bytes(f"{self.url}/{name}"))
         return digest.hexdigest()[:16]
 
     def weights(self) -> dict[str, torch.Tensor]:
         """The model's parameters."""
-        return _load(self.folder / WEIGHTS)
+        return _load(self.url, WEIGHTS)
 
     def training(self) -> dict[str, Any]:
         """The optimiser's state: moments, rates and counts."""
-        return _load(self.folder / TRAINING)
+        return _load(self.url, TRAINING)
 
     def restore(self, model: torch.nn.Module) -> None:
         """Give a model the weights; refused where they are of another form."""
@@ -60,7 +61,7 @@ class Checkpoint:
             model.load_state_dict(self.weights())
         except RuntimeError:
             raise DataError(
-                f"expected the weights of the model that {self.folder / DESCRIPTION} describes, "
+                f"expected the weights of the model that {self.url}/{DESCRIPTION} describes, "
                 f"got others in {WEIGHTS}; take another checkpoint, or train again"
             ) from None
 
@@ -71,7 +72,7 @@ class Checkpoint:
         for what, wanted, found in zip(("mesh", "channels"), expected, came, strict=True):
             if wanted != found:
                 raise DataError(
-                    f"expected the {what} of the checkpoint {self.folder}, {_text(wanted)}, got "
+                    f"expected the {what} of the checkpoint {self.url}, {_text(wanted)}, got "
                     f"{_text(found)} in {store.url}; ingest again to match, or train on this store"
                 )
 
@@ -84,11 +85,13 @@ class Checkpoint:
         stages = len(self.run.train.stages)
         before, now = _fixed(self.run, stages), _fixed(run, stages)
         before["time step"], now["time step"] = self.time_step, store.time_step
+        before["content of the training store"] = self.store_fingerprint
+        now["content of the training store"] = store.fingerprint
         keys = dict.fromkeys((*before, *now))
         if different := [key for key in keys if now.get(key) != before.get(key)]:
             key = different[0]
             raise DataError(
-                f"expected the {key} of the checkpoint {self.folder}, {before.get(key)}, got "
+                f"expected the {key} of the checkpoint {self.url}, {before.get(key)}, got "
                 f"{now.get(key)}; give the run another name, or delete its checkpoints"
             )
 
@@ -108,120 +111,81 @@ def _text(value: str | tuple[str, ...]) -> str:
     return value if isinstance(value, str) else ", ".join(value)
 
 
-def write_checkpoint(
-    folder: Path,
-    *,
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    run: Run,
-    update: int,
-    store: StateStore,
-    normalization: Normalization,
-    metrics: Mapping[str, float],
-) -> Path:
-    """Write `folder`/update_NNNNNN whole or not at all: a new folder, renamed when complete."""
-    final = folder / f"update_{update:06d}"
-    for left in folder.glob(".update_*"):
-        shutil.rmtree(left, ignore_errors=True)
-    staging = folder / f".{final.name}.{os.getpid()}"
-    staging.mkdir(parents=True)
-    _save(model.state_dict(), staging / WEIGHTS)
-    _save(optimizer.state_dict(), staging / TRAINING)
-    description = {
-        "update": update,
-        "metrics": dict(metrics),
-        "run": run.model_dump(mode="json"),
-        "mesh_fingerprint": store.mesh_fingerprint,
-        "time_step_seconds": int(store.time_step.astype("timedelta64[s]").astype(int)),
-        "normalization": {
-            key: value.tolist() if isinstance(value, np.ndarray) else value
-            for key, value in asdict(normalization).items()
-        },
-        "versions": {
-            "icocast": forecast.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-    }
-    (staging / DESCRIPTION).write_text(json.dumps(description, indent=1))
-    shutil.rmtree(final, ignore_errors=True)
-    staging.rename(final)
-    return final
-
-
-def open_checkpoint(folder: Path) -> Checkpoint:
-    """The checkpoint in `folder`, its description read and checked; weights stay on disk."""
-    path = folder / DESCRIPTION
-    if not path.is_file():
-        raise DataError(f"expected a checkpoint, a folder with {DESCRIPTION}, got {folder}")
+def open_checkpoint(url: str) -> Checkpoint:
+    """The checkpoint at `url`, its description read and checked; weights stay where they are."""
+    path = f"{url}/{DESCRIPTION}"
+    if not storage.exists(path):
+        raise DataError(f"expected a checkpoint, a folder with {DESCRIPTION}, got {url}")
     try:
-        return _described(folder, json.loads(path.read_text()))
+        return _described(url, json.loads(storage.read_text(path)))
     except (json.JSONDecodeError, KeyError, TypeError, ValidationError) as error:
         raise DataError(
             f"expected the description of a checkpoint in {path}, got one that cannot be read "
-            f"({type(error).__name__}); delete {folder} to go on from the one before"
+            f"({type(error).__name__}); delete {url} to go on from the one before"
         ) from None
 
 
-def _described(folder: Path, found: dict[str, Any]) -> Checkpoint:
+def _described(url: str, found: dict[str, Any]) -> Checkpoint:
     normalization: dict[str, Any] = {
         key: np.array(value) if key in ("mean", "spread", "tendency_spread") else tuple(value)
         for key, value in found["normalization"].items()
     }
     return Checkpoint(
-        folder=folder,
+        url=url,
         run=Run(**found["run"]),
         update=found["update"],
         mesh_fingerprint=found["mesh_fingerprint"],
+        store_fingerprint=found["store_fingerprint"],
         time_step=np.timedelta64(found["time_step_seconds"], "s"),
         normalization=Normalization(**normalization),
         metrics=found["metrics"],
     )
 
 
-def latest_checkpoint(folder: Path) -> Checkpoint | None:
-    """The checkpoint of the most updates in `folder`; None where there is none."""
-    found = _folders(folder)
+def latest_checkpoint(url: str) -> Checkpoint | None:
+    """The checkpoint of the most updates in the folder `url`; None where there is none."""
+    found = checkpoints_in(url)
     return open_checkpoint(found[-1]) if found else None
 
 
-def best_checkpoint(folder: Path) -> Checkpoint:
-    """The checkpoint with the lowest validation error in `folder`."""
-    found = [open_checkpoint(path) for path in _folders(folder)]
-    # a rollout may turn non-finite early in training; NaN is neither less nor more than a number
-    judged = [one for one in found if math.isfinite(one.metrics.get("valid_error", math.nan))]
-    if not judged:
+def best_checkpoint(url: str) -> Checkpoint:
+    """The checkpoint with the lowest validation error in the folder `url`."""
+    found = checkpoints_in(url)
+    errors = judged(found)
+    if not errors:
         raise BlowUp(
-            f"expected a checkpoint with a finite validation error in {folder}, got {len(found)} "
+            f"expected a checkpoint with a finite validation error in {url}, got {len(found)} "
             "without one"
         )
-    return min(judged, key=lambda checkpoint: checkpoint.metrics["valid_error"])
+    return open_checkpoint(min(errors, key=errors.__getitem__))
 
 
-def _folders(folder: Path) -> list[Path]:
-    """The checkpoints in `folder`, by update; what a killed process left is not among them."""
-    return sorted(folder.glob("update_*"), key=lambda path: (len(path.name), path.name))
+def find_checkpoint(url: str) -> Checkpoint:
+    """`url` itself where it is a checkpoint, else the best one in it."""
+    whole = storage.exists(f"{url}/{DESCRIPTION}")
+    return open_checkpoint(url) if whole else best_checkpoint(url)
 
 
-def _save(values: dict[str, Any], path: Path) -> None:
-    """Write tensors; through memory, for torch names no reason when a disk is full."""
-    buffer = io.BytesIO()
-    torch.save(values, buffer)
-    path.write_bytes(buffer.getbuffer())
+def checkpoints_in(url: str) -> list[str]:
+    """The checkpoints in a folder, by update; what a killed process left is not among them."""
+    names = [name for name in storage.names_in(url) if name.startswith("update_")]
+    found = [f"{url}/{name}" for name in sorted(names, key=lambda name: (len(name), name))]
+    return [folder for folder in found if storage.exists(f"{folder}/{DESCRIPTION}")]
 
 
-def _load(path: Path) -> dict[str, Any]:
+def judged(folders: list[str]) -> dict[str, float]:
+    """Validation errors; a rollout may turn non-finite early in training, and NaN is not less."""
+    errors = {one: open_checkpoint(one).metrics.get("valid_error", math.nan) for one in folders}
+    return {one: error for one, error in errors.items() if math.isfinite(error)}
+
+
+def _load(folder: str, name: str) -> dict[str, Any]:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError):
-        state = "a file that is damaged" if path.exists() else "none"
+        content = io.BytesIO(storage.read_bytes(f"{folder}/{name}"))
+        return torch.load(content, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError):
+        state = "a file that is damaged" if storage.exists(f"{folder}/{name}") else "none"
         raise DataError(
-            f"expected tensors in {path}, got {state}; delete {path.parent} to go on from the "
+            f"expected tensors in {folder}/{name}, got {state}; delete {folder} to go on from the "
             "checkpoint before"
         ) from None
-
-
-def find_checkpoint(folder: Path) -> Checkpoint:
-    """`folder` itself where it is a checkpoint, else the best one in it."""
-    return open_checkpoint(folder) if (folder / DESCRIPTION).is_file() else best_checkpoint(folder)

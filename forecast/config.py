@@ -115,6 +115,7 @@ class TrainConfig(Section):
 
     Each window is shared out over `parts` of the workers, the windows of a batch over groups of so
     many; a worker works on at most `micro_batch` windows at once, if given, and adds gradients.
+    Of the checkpoints the best and the newest `keep` are kept, all if not given.
     `noise` is added to the inputs, in spreads of the tendency; `phase_rate` multiplies the rate of
     phases, smoothings and relaxation.
     """
@@ -125,6 +126,7 @@ class TrainConfig(Section):
     gpu: bool = False
     batch: PositiveInt
     micro_batch: PositiveInt | None = None
+    keep: PositiveInt | None = None
     weight_decay: NonNegativeFloat
     clip: PositiveFloat
     phase_rate: PositiveFloat
@@ -179,7 +181,12 @@ class Run(Settings):
 
     @property
     def folder(self) -> Path:
+        """Where a run of this machine writes."""
         return Path(self.root).expanduser() / self.name
+
+    def url(self, name: str) -> str:
+        """Where a part of the run lies: in its folder, or under a URL."""
+        return f"{self.root}/{self.name}/{name}" if "://" in self.root else str(self.folder / name)
 
     @property
     def states(self) -> int:

@@ -267,17 +267,19 @@ def on_cluster() -> bool:
     return any(os.environ.get(key) for key in ("RAY_ADDRESS", "RAY_JOB_CONFIG_JSON_ENV_VAR"))
 
 
-def durable(folder: str | Path) -> Path:
-    """An absolute path for what a run writes.
+def durable(folder: str) -> str:
+    """A URL, or an absolute path, for what a run writes.
 
     `ray job submit` runs in a copy of the working directory that vanishes with the job; there a
     relative path is taken from the home folder instead.
     """
+    if "://" in folder:
+        return folder
     path = Path(folder).expanduser()
     if path.is_absolute():
-        return path
+        return str(path)
     submitted = "RAY_JOB_CONFIG_JSON_ENV_VAR" in os.environ
-    return (Path.home() / "icocast" if submitted else Path.cwd()) / path
+    return str((Path.home() / "icocast" if submitted else Path.cwd()) / path)
 
 
 _RAY_TRAIN_SETTINGS = {

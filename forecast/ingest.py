@@ -38,7 +38,7 @@ def ingest(settings: IngestSettings) -> int:
         task = bar.add_task("ingest", total=None)
         report = ingest_request(
             request,
-            settings.output if "://" in settings.output else str(durable(settings.output)),
+            durable(settings.output),
             map_tasks=_map_tasks(settings.workers),
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )

@@ -6,7 +6,6 @@ python -m forecast.predict --checkpoint runs/demo/checkpoints --analyses runs/de
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
@@ -73,7 +72,7 @@ def predict(
                 if not np.isfinite(state).all():
                     raise BlowUp(
                         f"the forecast from {time_text(store.times[position])} turned non-finite "
-                        f"at time step {lead} with {checkpoint.folder}; it was not published: "
+                        f"at time step {lead} with {checkpoint.url}; it was not published: "
                         "train with longer rollouts"
                     )
                 writer.append(state)
@@ -163,7 +162,7 @@ def _predict(settings: Predict) -> None:
     from forecast.checkpoint import find_checkpoint
     from forecast.data.store import open_store
 
-    checkpoint = find_checkpoint(Path(settings.checkpoint))
+    checkpoint = find_checkpoint(settings.checkpoint.rstrip("/"))
     store = open_store(settings.analyses)
     times = [np.datetime64(time, "s") for time in settings.init_times]
     urls = predict(

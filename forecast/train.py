@@ -51,13 +51,14 @@ class Training(StateModel):
 
 def train(worker: "Worker", run: Run) -> None:
     """Train as `run` says, on from the newest checkpoint in its folder where there is one."""
-    from forecast.checkpoint import latest_checkpoint, write_checkpoint
+    from forecast.checkpoint import latest_checkpoint
+    from forecast.checkpoint_writer import CheckpointWriter
     from forecast.data.normalization import fit_normalization
+    from forecast.data.splits import split_url
     from forecast.data.store import open_store
 
-    folder = run.folder / "checkpoints"
-    store, valid = (open_store(str(run.folder / f"{split}.zarr")) for split in ("train", "valid"))
-    resumed = latest_checkpoint(folder)
+    store, valid = (open_store(split_url(run, split)) for split in ("train", "valid"))
+    resumed = latest_checkpoint(run.url("checkpoints"))
     if resumed:
         resumed.check_resume(run, store)
     normalization = resumed.normalization if resumed else fit_normalization(store)
@@ -72,24 +73,24 @@ def train(worker: "Worker", run: Run) -> None:
     updates = _updates(training, _windows(training, store), done)
     held_out = training.windows(valid, run.train.validation_steps)
     journal = Journal(run.folder / "training.jsonl", done, silent=worker.rank > 0)
-    for update, loss in updates:
-        journal.write({"update": update, "loss": loss})
-        if update % run.train.validate_every and update < total_updates(run.train):
-            continue
-        metrics = {"loss": loss, "valid_error": validation_error(training, held_out)}
-        if worker.rank == 0:
-            write_checkpoint(
-                folder,
-                model=training.model,
-                optimizer=training.optimizer,
-                run=run,
-                update=update,
-                store=store,
-                normalization=normalization,
-                metrics=metrics,
-            )
-        journal.write({"update": update, **metrics})
-        worker.report(metrics)
+    with CheckpointWriter(run.url("checkpoints"), keep=run.train.keep) as writer:
+        for update, loss in updates:
+            journal.write({"update": update, "loss": loss})
+            if update % run.train.validate_every and update < total_updates(run.train):
+                continue
+            metrics = {"loss": loss, "valid_error": validation_error(training, held_out)}
+            journal.write({"update": update, **metrics})
+            if worker.rank == 0:
+                writer.write(
+                    model=training.model,
+                    optimizer=training.optimizer,
+                    run=run,
+                    update=update,
+                    store=store,
+                    normalization=normalization,
+                    metrics=metrics,
+                )
+            worker.report(metrics)
 
 
 def set_up(
@@ -274,7 +275,7 @@ def start(run: Run) -> None:
 
     prepare_splits(run, map_tasks=ray_tasks if on_cluster() else processes(os.cpu_count() or 1))
     check_splits(run)
-    latest = latest_checkpoint(run.folder / "checkpoints")
+    latest = latest_checkpoint(run.url("checkpoints"))
     if latest:
         latest.check_resume(run, open_store(split_url(run, "train")))
     if latest and latest.update >= total_updates(run.train):
@@ -296,9 +297,9 @@ def start(run: Run) -> None:
 def _act(run: Run) -> None:
     from forecast.distributed import durable
 
-    run = run.model_copy(update={"root": str(durable(run.root))})
+    run = run.model_copy(update={"root": durable(run.root)})
     start(run)
-    print(f"checkpoints: {run.folder / 'checkpoints'}")
+    print(f"checkpoints: {run.url('checkpoints')}")
 
 
 def main() -> int:

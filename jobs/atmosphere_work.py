@@ -93,11 +93,11 @@ def _trial(run: Run, name: Name) -> Trial:
     from forecast.verify import Verify, verify
 
     _share_data(run)
-    checkpoints, timing = run.folder / "checkpoints", run.folder / TIMING
+    timing = run.folder / TIMING
     parameters = _parameters(run)
     try:
         _train(run)
-        best_checkpoint(checkpoints)
+        best_checkpoint(run.url("checkpoints"))
         STAGES["forecast"](run, _silent)
     except BlowUp:
         records = blown_up(run, name, parameters)
@@ -125,7 +125,7 @@ def _train(run: Run) -> None:
     from forecast.checkpoint import latest_checkpoint
     from forecast.curriculum import total_updates
 
-    latest = latest_checkpoint(run.folder / "checkpoints")
+    latest = latest_checkpoint(run.url("checkpoints"))
     before, started = latest.update if latest else 0, time.perf_counter()
     STAGES["train"](run, _silent)
     if before < total_updates(run.train):

@@ -84,7 +84,7 @@ def _folder(command: BenchmarkCommand) -> Path:
     from forecast.distributed import durable
 
     name = Path(command.config or "").stem + ("-smoke" if command.smoke else "")
-    return durable(command.output or Path("runs", "benchmarks", name))
+    return Path(durable(command.output or f"runs/benchmarks/{name}"))
 
 
 def _work(

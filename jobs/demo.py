@@ -32,7 +32,7 @@ def demo(run: Run) -> None:
     from forecast.distributed import durable
     from forecast.verification.table import print_table
 
-    run = run.model_copy(update={"root": str(durable(run.root))})
+    run = run.model_copy(update={"root": durable(run.root)})
     console = Console()
     with _bars(console) as bars:
         for name, stage in STAGES.items():
@@ -106,7 +106,7 @@ def _predict(run: Run, advance: Advance) -> None:
 
     store, folder = open_store(split_url(run, "test")), str(run.folder / "forecasts")
     urls = predict(
-        best_checkpoint(run.folder / "checkpoints"),
+        best_checkpoint(run.url("checkpoints")),
         store,
         init_times(run, store.times),
         steps=run.forecast.steps,

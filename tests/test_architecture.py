@@ -25,7 +25,7 @@ LAYERS = (
         "forecast.benchmark_config",
         "forecast.drawing",
     },
-    {"forecast.state_model"},
+    {"forecast.checkpoint_writer", "forecast.state_model"},
     {
         "forecast.ingest",
         "forecast.train",
@@ -48,6 +48,7 @@ LIBRARIES = {
         "forecast.model",
         "forecast.data.windows",
         "forecast.checkpoint",
+        "forecast.checkpoint_writer",
         "forecast.distributed",
         "forecast.train",
         "forecast.predict",

@@ -39,9 +39,10 @@ def outside(monkeypatch):
 def test_output_lies_where_the_command_was_given(outside, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert not on_cluster()
-    assert durable("runs") == tmp_path / "runs"
-    assert durable("/data/runs") == Path("/data/runs")
-    assert durable("~/runs") == Path.home() / "runs"
+    assert durable("runs") == str(tmp_path / "runs")
+    assert durable("/data/runs") == "/data/runs"
+    assert durable("~/runs") == str(Path.home() / "runs")
+    assert durable("gs://bucket/runs") == "gs://bucket/runs"
 
 
 def test_output_of_a_submitted_job_outlives_its_folder(outside, monkeypatch, tmp_path):
@@ -49,12 +50,13 @@ def test_output_of_a_submitted_job_outlives_its_folder(outside, monkeypatch, tmp
     monkeypatch.setenv("HOME", "/data/somebody")
     monkeypatch.setenv("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}")
     assert on_cluster()
-    assert durable("runs") == Path("/data/somebody/icocast/runs")
-    assert durable("/data/runs") == Path("/data/runs")
+    assert durable("runs") == "/data/somebody/icocast/runs"
+    assert durable("gs://bucket/runs") == "gs://bucket/runs"
+    assert durable("/data/runs") == "/data/runs"
     monkeypatch.delenv("RAY_JOB_CONFIG_JSON_ENV_VAR")
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     assert on_cluster()
-    assert durable("runs") == tmp_path / "runs"
+    assert durable("runs") == str(tmp_path / "runs")
 
 
 # In a process of its own: what Ray starts and sets in the environment ends with it.

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from forecast.checkpoint import Checkpoint, open_checkpoint, write_checkpoint
+from forecast.checkpoint import Checkpoint, open_checkpoint
+from forecast.checkpoint_writer import write_checkpoint
 from forecast.conventions import DataError
 from forecast.data.normalization import fit_normalization
 from forecast.data.store import (
@@ -61,7 +62,7 @@ def checkpoint_of(root: Path, *, decoder: float) -> Checkpoint:
         weight = training.model.get_parameter("network.decoder.2.weight")
         weight.copy_(decoder * torch.randn(weight.shape, generator=generator))
     written = write_checkpoint(
-        run.folder / "checkpoints",
+        run.url("checkpoints"),
         model=training.model,
         optimizer=training.optimizer,
         run=run,
@@ -178,11 +179,11 @@ def test_non_finite_forecast_is_not_published(lively, analyses, tmp_path):
     unscaled = replace(
         lively,
         normalization=replace(lively.normalization, tendency_spread=np.full(3, 1e38)),
-        folder=tmp_path / "wild",
+        url=str(tmp_path / "wild"),
     )
-    shutil.copytree(lively.folder, unscaled.folder)
+    shutil.copytree(lively.url, unscaled.url)
     weights = {name: 1e30 * weight for name, weight in unscaled.weights().items()}
-    torch.save(weights, unscaled.folder / "weights.pt")
+    torch.save(weights, f"{unscaled.url}/weights.pt")
     message = "forecast from 2001-01-01T00 turned non-finite at time step 1 .* it was not published"
     with pytest.raises(DataError, match=message):
         forecast(unscaled, analyses, tmp_path / "out", (0,))
@@ -208,7 +209,7 @@ def test_interrupted_forecasts_do_not_open_and_are_made_again(lively, analyses, 
 
 def test_killed_while_forecasting_leaves_only_whole_ones(lively, analyses, tmp_path):
     times = [str(time) for time in analyses.times[:16]]
-    command = [sys.executable, "-m", "forecast.predict", "--checkpoint", str(lively.folder)]
+    command = [sys.executable, "-m", "forecast.predict", "--checkpoint", lively.url]
     command += ["--analyses", analyses.url, "--output", str(tmp_path / "out"), "--steps", "40"]
     command += ["--init-times", ",".join(times), "--batch", "4"]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL)
@@ -234,7 +235,7 @@ def test_killed_while_forecasting_leaves_only_whole_ones(lively, analyses, tmp_p
 
 
 def test_the_verb_names_its_forecasts(lively, analyses, tmp_path, capsys, monkeypatch):
-    arguments = ["--checkpoint", str(lively.folder.parent), "--analyses", analyses.url]
+    arguments = ["--checkpoint", str(Path(lively.url).parent), "--analyses", analyses.url]
     arguments += ["--output", str(tmp_path), "--steps", "2"]
     both = [*arguments, "--init-times", "2001-01-01T06,2001-01-01T14:00:00+02:00"]
     monkeypatch.setattr(sys, "argv", ["predict", *both])

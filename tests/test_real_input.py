@@ -30,7 +30,7 @@ def run_of(config: str, root: Path, *options: str) -> Run:
 def forecast_and_verify(run: Run, init_times: list[np.datetime64]) -> dict:
     """RMSE over the globe by (model, variable, level, lead_hours)."""
     predict(
-        best_checkpoint(run.folder / "checkpoints"),
+        best_checkpoint(run.url("checkpoints")),
         open_store(split_url(run, "test")),
         init_times,
         steps=run.forecast.steps,

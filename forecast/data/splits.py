@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 def split_url(run: Run, name: str) -> str:
     """Where the store of a split lies."""
-    return str(run.folder / f"{name}.zarr")
+    return run.url(f"{name}.zarr")
 
 
 def simulation_folder(run: Run, name: str) -> Path:

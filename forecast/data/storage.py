@@ -154,19 +154,29 @@ def names_in(url: str) -> list[str]:
 
 def read_text(url: str) -> str:
     """The text of a file."""
+    return read_bytes(url).decode()
+
+
+def read_bytes(url: str) -> bytes:
+    """The content of a file."""
     system, path = _place(url)
-    return system.cat_file(path).decode()
+    return system.cat_file(path)
 
 
 def write_text(url: str, text: str) -> None:
     """Write a file at once: a reader sees the old one or the whole new one."""
+    write_bytes(url, text.encode())
+
+
+def write_bytes(url: str, content: bytes | memoryview) -> None:
+    """Write a file at once: a reader sees the old one or the whole new one."""
     system, path = _place(url)
     if not _is_local(url):
-        system.pipe_file(path, text.encode())
+        system.pipe_file(path, bytes(content))
         return
     partial = Path(f"{path}.{os.getpid()}.partial")
     partial.parent.mkdir(parents=True, exist_ok=True)
-    partial.write_text(text)
+    partial.write_bytes(content)
     partial.replace(path)
 
 
@@ -178,8 +188,13 @@ def delete_file(url: str) -> None:
 
 def delete_group(url: str) -> None:
     """Delete a group and all under it, its marker first."""
-    if exists(f"{url}/zarr.json"):
-        delete_file(f"{url}/zarr.json")
+    delete_folder(url, marker="zarr.json")
+
+
+def delete_folder(url: str, *, marker: str) -> None:
+    """Delete a folder and all under it, the file first without which it counts for nothing."""
+    if exists(f"{url}/{marker}"):
+        delete_file(f"{url}/{marker}")
     system, path = _place(url)
     if system.exists(path):
         system.rm(path, recursive=True)
