@@ -98,7 +98,7 @@ class Checkpoint:
 
 def _fixed(run: Run, stages: int) -> dict[str, Any]:
     """What a resumed run may not change, by its name in the configuration."""
-    free = ("workers", "parts", "micro_batch", "gpu")
+    free = ("workers", "parts", "micro_batch", "gpu", "keep", "loss_limit", "bad_loss")
     free += ("validate_every", "validation_windows", "validation_steps")
     fixed = {f"model.{key}": value for key, value in run.model.model_dump().items()}
     for key, value in run.train.model_dump().items():

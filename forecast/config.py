@@ -115,6 +115,8 @@ class TrainConfig(Section):
 
     Each window is shared out over `parts` of the workers, the windows of a batch over groups of so
     many; a worker works on at most `micro_batch` windows at once, if given, and adds gradients.
+    A loss that is not finite or above `loss_limit`, which is in units of persistence's at one time
+    step, stops the run, or skips the update.
     Of the checkpoints the best and the newest `keep` are kept, all if not given.
     `noise` is added to the inputs, in spreads of the tendency; `phase_rate` multiplies the rate of
     phases, smoothings and relaxation.
@@ -129,6 +131,8 @@ class TrainConfig(Section):
     keep: PositiveInt | None = None
     weight_decay: NonNegativeFloat
     clip: PositiveFloat
+    loss_limit: PositiveFloat = 100.0
+    bad_loss: Literal["stop", "skip"] = "stop"
     phase_rate: PositiveFloat
     noise: NonNegativeFloat
     stages: Annotated[tuple[Stage, ...], Field(strict=False, min_length=1)]

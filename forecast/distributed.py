@@ -69,6 +69,21 @@ class Worker:
         ):
             gradient.copy_(summed.view_as(gradient))
 
+    def agree(self, facts: Mapping[str, str]) -> None:
+        """Refuse to go on where a worker sees anything else than the first one; asked of all."""
+        if self.world == 1:
+            return
+        seen: list[dict[str, str]] = [{} for _ in range(self.world)]
+        torch.distributed.all_gather_object(seen, dict(facts))
+        for rank, theirs in enumerate(seen):
+            for what, expected in seen[0].items():
+                if theirs[what] != expected:
+                    raise DataError(
+                        f"expected the same {what} on every worker, got {expected} on worker 0 and "
+                        f"{theirs[what]} on worker {rank}; give `root` a folder or URL that all "
+                        "nodes share, and all nodes the same code"
+                    )
+
     def report(self, metrics: Mapping[str, float]) -> None:
         """Tell whoever started the workers; once per validation, by every worker."""
 

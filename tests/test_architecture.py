@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     {"meshes"},
     {"forecast.conventions", "forecast"},
-    {"forecast.settings", "forecast.whole_file", "forecast.pages"},
+    {"forecast.settings", "forecast.source_code", "forecast.whole_file", "forecast.pages"},
     {"forecast.architecture"},
     {"forecast.config"},
     {"forecast.data"},
@@ -26,6 +26,7 @@ LAYERS = (
         "forecast.drawing",
     },
     {"forecast.checkpoint_writer", "forecast.state_model"},
+    {"forecast.updates"},
     {
         "forecast.ingest",
         "forecast.train",
@@ -50,9 +51,9 @@ LIBRARIES = {
         "forecast.checkpoint",
         "forecast.checkpoint_writer",
         "forecast.distributed",
-        "forecast.train",
         "forecast.predict",
         "forecast.state_model",
+        "forecast.updates",
         "forecast.toy_study",
         "forecast.optimisation",
         "forecast.equation_training",

@@ -25,7 +25,7 @@ from forecast.data.normalization import fit_normalization
 from forecast.data.storage import names_in
 from forecast.data.store import open_store
 from forecast.distributed import Worker
-from forecast.train import set_up
+from forecast.updates import set_up
 from meshes.icosphere import icosphere
 from tests.tiny_run import tiny_run, waves, write_store
 

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from forecast.distributed import Worker, durable, on_cluster
+from forecast.conventions import DataError
+from forecast.distributed import Worker, durable, on_cluster, on_processes
 from forecast.journal import read_journal
 from forecast.train import train
 from tests.tiny_run import ROOT, tiny_run
@@ -27,6 +28,24 @@ def test_this_process_is_a_worker_of_its_own():
     assert model.weight.grad is not None
     assert torch.equal(model.weight.grad, torch.ones(1, 2))
     worker.report({"loss": 1.0})
+
+
+def told(worker: Worker, facts: list[dict[str, str]]) -> str:
+    try:
+        worker.agree(facts[worker.rank])
+    except DataError as error:
+        return str(error)
+    return ""
+
+
+def test_workers_that_see_the_same_go_on_and_others_do_not():
+    same = {"code": "a", "training store": "b"}
+    assert on_processes(told, 2, [same, same]) == ["", ""]
+    first, second = on_processes(told, 2, [same, same | {"training store": "c"}])
+    assert first == second
+    assert first.startswith(
+        "expected the same training store on every worker, got b on worker 0 and c on worker 1;"
+    )
 
 
 @pytest.fixture

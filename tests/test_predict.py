@@ -25,7 +25,7 @@ from forecast.data.store import (
 )
 from forecast.distributed import Worker
 from forecast.predict import main, predict
-from forecast.train import set_up
+from forecast.updates import set_up
 from forecast.verify import Verify, verify
 from meshes.icosphere import icosphere
 from tests.tiny_run import CHANNELS, ROOT, STEP, tiny_run, waves, write_store

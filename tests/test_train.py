@@ -1,5 +1,6 @@
 """Training learns, stops for bad data, and goes on from any kill as if nothing had happened."""
 
+import math
 import os
 import shutil
 import signal
@@ -7,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+import forecast.model.loss
 from forecast.checkpoint import WEIGHTS, Checkpoint, latest_checkpoint, open_checkpoint
 from forecast.config import ReanalysisSplit, Run, Stage
 from forecast.conventions import DataError, time_text
@@ -67,7 +69,7 @@ def losses(run: Run) -> dict[float, float]:
     return {
         line["update"]: line["loss"]
         for line in read_journal(run.folder / "training.jsonl")
-        if "valid_error" not in line
+        if "valid_error" not in line and "loss" in line
     }
 
 
@@ -247,12 +249,52 @@ def test_nan_stops_and_names_the_times(trained, tmp_path):
     before = path.read_bytes()
     chosen = next(islice(batch_numbers(run.train.seed, 0, 23, 3), 16, None))
     times = ", ".join(time_text(START + number * STEP) for number in chosen)
-    with pytest.raises(DataError, match="expected a finite loss, got nan at update 17 on") as error:
+    with pytest.raises(
+        DataError, match=r"expected a finite loss within train\.loss_limit, got nan at update 17 on"
+    ) as error:
         train(Worker(), run)
     assert times in str(error.value)
     assert "\n" not in str(error.value)
     assert latest(run).update == 16
     assert path.read_bytes() == before
+
+
+@pytest.fixture
+def hit(monkeypatch):
+    """Losses that are bad at these updates, counted from the start of training."""
+    bad, made, loss_of = set[int](), count(1), forecast.model.loss.rollout_error
+
+    def hit_or_not(*given):
+        loss = loss_of(*given)
+        return loss * math.nan if next(made) in bad else loss
+
+    monkeypatch.setattr(forecast.model.loss, "rollout_error", hit_or_not)
+    return bad
+
+
+def test_bad_losses_are_skipped_where_that_is_asked_for(trained, tmp_path, hit):
+    hit |= {5, 6, 20}
+    run = tiny_run(tmp_path, train__bad_loss="skip")
+    train(Worker(), run)
+    found = losses(run)
+    assert sorted(set(range(1, 27)) - set(found)) == [5, 6, 20]
+    assert all(torch.isfinite(weight).all() for weight in final_weights(run).values())
+    for update in range(1, 5):
+        assert found[update] == losses(trained)[update]
+
+
+def test_too_many_bad_losses_stop_even_so(tmp_path, hit):
+    hit |= set(range(5, 30))
+    run = tiny_run(tmp_path, train__bad_loss="skip")
+    with pytest.raises(DataError, match="got nan at update 15 on the states of 2001"):
+        train(Worker(), run)
+
+
+def test_an_exploding_loss_stops(tmp_path):
+    run = tiny_run(tmp_path, train__loss_limit=0.5)
+    with pytest.raises(DataError, match=r"within train\.loss_limit, got 0\.[5-9].* at update 1 on"):
+        train(Worker(), run)
+    assert latest_checkpoint(run.url("checkpoints")) is None
 
 
 def test_a_store_that_changed_is_refused(trained, tmp_path):
