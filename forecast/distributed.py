@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.distributed import P2POp, ProcessGroup, ReduceOp
 from torch.multiprocessing.spawn import spawn
 
+from forecast.clock import Clock
 from forecast.conventions import DataError
 from forecast.model.halo import Halo
 from forecast.model.operator import MeshOperator
@@ -41,6 +42,7 @@ class Worker:
     parts: int = 1
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     group: ProcessGroup | None = None
+    clock: Clock = field(default_factory=Clock)
 
     @property
     def replica(self) -> range:
@@ -55,7 +57,8 @@ class Worker:
     def total(self, values: Tensor) -> Tensor:
         """The sum of `values` over workers, on each of them."""
         if self.world > 1:
-            torch.distributed.all_reduce(values)
+            with self.clock.spent("exchange"):
+                torch.distributed.all_reduce(values)
         return values
 
     def total_gradients(self, model: nn.Module) -> None:
@@ -98,7 +101,7 @@ def shared_out(
 
     def seeing(entries: csr_array) -> tuple[Part, PartHalo]:
         part = split(part_of, entries)[number]
-        return part, PartHalo(part, ranks=worker.replica, group=worker.group)
+        return part, PartHalo(part, ranks=worker.replica, group=worker.group, clock=worker.clock)
 
     long = None if operator.graph is None else seeing(long_pattern(operator.graph))
     part, halo = seeing(pattern(operator))
@@ -122,9 +125,9 @@ class PartHalo(Halo):
     """
 
     def __init__(
-        self, part: Part, *, ranks: Sequence[int], group: ProcessGroup | None = None
+        self, part: Part, *, ranks: Sequence[int], group: ProcessGroup | None, clock: Clock
     ) -> None:
-        self.ranks, self.group = ranks, group
+        self.ranks, self.group, self.clock = ranks, group, clock
         self.sends = [torch.from_numpy(sent) for sent in part.sends]
         self.counts = np.bincount(part.owners, minlength=len(part.sends)).tolist()
 
@@ -149,18 +152,21 @@ class PartHalo(Halo):
                 messages.append(P2POp(torch.distributed.isend, out.contiguous(), rank))
             if len(into):
                 messages.append(P2POp(torch.distributed.irecv, into, rank))
-        for message in torch.distributed.batch_isend_irecv(messages) if messages else []:
-            message.wait()
+        with self.clock.spent("exchange"):
+            for message in torch.distributed.batch_isend_irecv(messages) if messages else []:
+                message.wait()
         return got
 
     def total(self, values: Tensor) -> Tensor:
         summed = values.clone()
-        torch.distributed.all_reduce(summed, group=self.group)
+        with self.clock.spent("exchange"):
+            torch.distributed.all_reduce(summed, group=self.group)
         return summed
 
     def highest(self, values: Tensor) -> Tensor:
         found = values.clone()
-        torch.distributed.all_reduce(found, ReduceOp.MAX, group=self.group)
+        with self.clock.spent("exchange"):
+            torch.distributed.all_reduce(found, ReduceOp.MAX, group=self.group)
         return found
 
 
@@ -212,7 +218,7 @@ def train_on_ray(
     parts: int,
     gpu: bool,
     name: str,
-    storage: Path,
+    storage: str,
 ) -> None:
     """Call `function(worker, run)` on `workers` processes that Ray Train starts and watches.
 
@@ -240,7 +246,7 @@ def train_on_ray(
         torch_config=TorchConfig(timeout_s=600),
         run_config=RunConfig(
             name=name,
-            storage_path=str(storage.resolve()),
+            storage_path=storage,
             failure_config=FailureConfig(max_failures=2),
         ),
     )

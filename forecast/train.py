@@ -13,7 +13,7 @@ from forecast.curriculum import total_updates
 from forecast.journal import Journal
 from forecast.settings import run_verb
 from forecast.source_code import code_fingerprint
-from forecast.updates import fit_start, set_up, updates, validation_error, windows_of_stages
+from forecast.updates import fit_start, pace, set_up, updates, validation_error, windows_of_stages
 
 if TYPE_CHECKING:
     from forecast.distributed import Worker
@@ -44,31 +44,35 @@ def train(worker: "Worker", run: Run) -> None:
     if resumed:
         resumed.restore(training.model)
         training.optimizer.load_state_dict(resumed.training())
-    done = resumed.update if resumed else 0
+    done = seen = resumed.update if resumed else 0
     if not resumed:
         fit_start(training, store)
     # before the first update, so that a split too short for either is refused at once
     left = updates(training, windows_of_stages(training, store), done)
     held_out = training.windows(valid, run.train.validation_steps)
-    journal = Journal(run.folder / "training.jsonl", done, silent=worker.rank > 0)
-    with CheckpointWriter(run.url("checkpoints"), keep=run.train.keep) as writer:
+    journal = Journal(run.url("training.jsonl"), done, silent=worker.rank > 0)
+    with journal, CheckpointWriter(run.url("checkpoints"), keep=run.train.keep) as writer:
         for update, loss in left:
             record = {} if loss is None else {"loss": loss}
             journal.write({"update": update, **record})
             if update % run.train.validate_every and update < total_updates(run.train):
                 continue
-            metrics = {**record, "valid_error": validation_error(training, held_out)}
-            journal.write({"update": update, **metrics})
+            with worker.clock.spent("validation"):
+                metrics = {**record, "valid_error": validation_error(training, held_out)}
+            measured = pace(training, update - seen)
+            journal.write({"update": update, **metrics, **measured}, whole=True)
+            seen = update
             if worker.rank == 0:
-                writer.write(
-                    model=training.model,
-                    optimizer=training.optimizer,
-                    run=run,
-                    update=update,
-                    store=store,
-                    normalization=normalization,
-                    metrics=metrics,
-                )
+                with worker.clock.spent("checkpoint"):
+                    writer.write(
+                        model=training.model,
+                        optimizer=training.optimizer,
+                        run=run,
+                        update=update,
+                        store=store,
+                        normalization=normalization,
+                        metrics=metrics,
+                    )
             worker.report(metrics)
 
 
@@ -102,7 +106,7 @@ def start(run: Run) -> None:
             parts=run.train.parts,
             gpu=run.train.gpu,
             name=run.name,
-            storage=run.folder / "ray",
+            storage=run.url("ray"),
         )
 
 

@@ -1,8 +1,9 @@
 """Updates of a model: what it starts from, batches, losses, gradients, and held-out errors."""
 
 import math
+import resource
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -112,6 +113,20 @@ def validation_error(training: Training, windows: "Windows") -> float:
     return float((model / persistence).sqrt().mean())
 
 
+def pace(training: Training, updates: int) -> dict[str, float]:
+    """Samples per second over the last `updates`, shares of the time, and peak memory in MiB."""
+    import torch
+
+    elapsed, shares = training.worker.clock.shares()
+    if training.worker.device.type == "cuda":
+        memory = torch.cuda.max_memory_allocated(training.worker.device) / 2**20
+    else:
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    spent = {f"share_{activity}": share for activity, share in shares.items()}
+    samples = updates * training.run.train.batch / elapsed
+    return {"samples_per_second": samples, "peak_memory_mib": memory, **spent}
+
+
 def windows_of_stages(training: Training, store: "StateStore") -> "list[Windows]":
     """The windows of every stage."""
     return [training.windows(store, stage.rollout) for stage in training.run.train.stages]
@@ -160,10 +175,16 @@ def _prefetched(
             share = training.worker.share(batch)
             waiting.append((batch, reader.submit(_read, training, windows, update, share)))
             if len(waiting) > 1:
-                chosen, states = waiting.pop(0)
-                yield chosen, states.result()
+                yield _waited_for(training, *waiting.pop(0))
         for chosen, states in waiting:
-            yield chosen, states.result()
+            yield _waited_for(training, chosen, states)
+
+
+def _waited_for(
+    training: Training, chosen: list[int], states: "Future[Tensor]"
+) -> "tuple[list[int], Tensor]":
+    with training.worker.clock.spent("input"):
+        return chosen, states.result()
 
 
 def _update(training: Training, states: "Tensor") -> float:

@@ -87,7 +87,7 @@ def _train(run: Run, advance: Advance) -> None:
     from forecast.journal import read_journal
     from forecast.train import start
 
-    journal, updates = run.folder / "training.jsonl", total_updates(run.train)
+    journal, updates = run.url("training.jsonl"), total_updates(run.train)
 
     def look() -> None:
         advance(max((int(line["update"]) for line in read_journal(journal)), default=0), updates)

@@ -11,7 +11,13 @@ ROOT = Path(__file__).resolve().parents[1]
 LAYERS = (
     {"meshes"},
     {"forecast.conventions", "forecast"},
-    {"forecast.settings", "forecast.source_code", "forecast.whole_file", "forecast.pages"},
+    {
+        "forecast.clock",
+        "forecast.settings",
+        "forecast.source_code",
+        "forecast.whole_file",
+        "forecast.pages",
+    },
     {"forecast.architecture"},
     {"forecast.config"},
     {"forecast.data"},
@@ -73,6 +79,7 @@ LIBRARIES = {
     "zarr": {"forecast.data.storage"},
     "fsspec": {"forecast.data.storage"},
     "numcodecs": {"forecast.data.storage"},
+    "tensorboardX": {"forecast.journal"},
     "gcsfs": {"forecast.data.storage"},
     "ray": {"forecast.distributed"},
     "torch.distributed": {"forecast.distributed"},

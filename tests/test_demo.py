@@ -57,7 +57,7 @@ def kill_when(run: Run, reached: Callable[[], bool]) -> None:
 
 
 def last_update(run: Run) -> float:
-    return max((line["update"] for line in read_journal(run.folder / "training.jsonl")), default=0)
+    return max((line["update"] for line in read_journal(run.url("training.jsonl"))), default=0)
 
 
 def made(run: Run) -> dict[Path, int]:
@@ -95,7 +95,7 @@ def test_killed_demo_goes_on_to_its_report(finished):
     assert all(f">{number_text(r['value'])}</span>" in page for r in shown)
     updates = [
         line["update"]
-        for line in read_journal(finished.folder / "training.jsonl")
+        for line in read_journal(finished.url("training.jsonl"))
         if "valid_error" not in line
     ]
     assert updates == list(range(1, 41))

@@ -136,8 +136,7 @@ def test_ray_trains_as_one_process_does(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-3000:]
     losses, expected = (
-        [line["loss"] for line in read_journal(each.folder / "training.jsonl")]
-        for each in (run, alone)
+        [line["loss"] for line in read_journal(each.url("training.jsonl"))] for each in (run, alone)
     )
     assert len(losses) == 5
     np.testing.assert_allclose(losses, expected, rtol=1e-5)

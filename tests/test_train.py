@@ -23,7 +23,7 @@ from forecast.conventions import DataError, time_text
 from forecast.curriculum import batch_numbers, rate, total_updates
 from forecast.data.splits import check_splits
 from forecast.distributed import Worker, on_processes
-from forecast.journal import read_journal
+from forecast.journal import Journal, read_journal
 from forecast.train import main, train
 from meshes.icosphere import icosphere
 from tests.tiny_run import START, STEP, tiny_run, train_share, waves, write_store
@@ -68,7 +68,7 @@ def test_a_current_starts_from_least_squares(trained, tmp_path):
 def losses(run: Run) -> dict[float, float]:
     return {
         line["update"]: line["loss"]
-        for line in read_journal(run.folder / "training.jsonl")
+        for line in read_journal(run.url("training.jsonl"))
         if "valid_error" not in line and "loss" in line
     }
 
@@ -113,7 +113,7 @@ def test_loss_falls_from_persistence(trained):
 def test_checkpoints_are_where_the_validation_is(trained):
     names = sorted(path.name for path in (trained.folder / "checkpoints").iterdir())
     assert names == ["update_000008", "update_000016", "update_000024", "update_000026"]
-    judged = [line for line in read_journal(trained.folder / "training.jsonl") if len(line) == 3]
+    judged = [line for line in read_journal(trained.url("training.jsonl")) if "valid_error" in line]
     assert [line["update"] for line in judged] == [8, 16, 24, 26]
     assert total_updates(trained.train) == 26
 
@@ -373,11 +373,44 @@ def test_resume_refuses_another_model_mesh_or_time_step(trained, tmp_path):
         train(Worker(), run)
 
 
+def test_the_journal_says_where_time_went(trained):
+    judged = [line for line in read_journal(trained.url("training.jsonl")) if "valid_error" in line]
+    for line in judged:
+        shares = [line[f"share_{activity}"] for activity in ("input", "validation")]
+        assert all(0 < share < 1 for share in shares)
+        assert sum(shares) < 1
+        assert line["samples_per_second"] > 0
+        assert line["peak_memory_mib"] > 100
+
+
+def test_a_board_shows_the_losses(trained):
+    files = list((trained.folder / "tensorboard").iterdir())
+    assert len(files) == 1
+    content = files[0].read_bytes()
+    assert content.count(b"loss") >= 26
+    assert content.count(b"valid_error") == 4
+
+
+def test_a_journal_in_memory_is_whole_with_each_validation():
+    url = "memory://run/training.jsonl"
+    with Journal(url, 0, silent=False) as journal:
+        journal.write({"update": 1, "loss": 1.0})
+        journal.write({"update": 1, "valid_error": 1.0}, whole=True)
+        journal.write({"update": 2, "loss": 1.0})
+        assert len(read_journal(url)) == 2
+    assert len(read_journal(url)) == 3
+    with Journal(url, 1, silent=False):
+        assert [line["update"] for line in read_journal(url)] == [1, 1]
+    other = "memory://run/other.jsonl"
+    Journal(other, 0, silent=True).write({"update": 1, "loss": 1.0}, whole=True)
+    assert read_journal(other) == []
+
+
 def test_journal_leaves_out_a_line_cut_off(tmp_path):
     path = tmp_path / "training.jsonl"
-    assert read_journal(path) == []
+    assert read_journal(str(path)) == []
     path.write_text('{"update": 1, "loss": 1.0}\n{"update": 2, "lo')
-    assert read_journal(path) == [{"update": 1, "loss": 1.0}]
+    assert read_journal(str(path)) == [{"update": 1, "loss": 1.0}]
 
 
 def test_misspelt_key_stops_the_verb(tmp_path, capsys, monkeypatch):

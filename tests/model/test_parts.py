@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from forecast.architecture import BaselineConfig
+from forecast.clock import Clock
 from forecast.distributed import PartHalo
 from forecast.model.family import forecaster
 from forecast.model.operator import mesh_operator, with_fluxes, with_graph
@@ -53,7 +54,7 @@ class ThreadHalo(PartHalo):
     """The same exchanges among threads."""
 
     def __init__(self, part, meeting):
-        super().__init__(part, ranks=range(len(part.sends)))
+        super().__init__(part, ranks=range(len(part.sends)), group=None, clock=Clock())
         self.number, self.meeting = part.number, meeting
 
     def swapped(self, given, rows):

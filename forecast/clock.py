@@ -1,0 +1,33 @@
+"""Where a process's time goes."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class Clock:
+    """Seconds by activity since they were last asked for.
+
+    On a GPU what waits for its kernels pays for them.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = Counter[str]()
+        self._since = time.perf_counter()
+
+    @contextmanager
+    def spent(self, activity: str) -> Iterator[None]:
+        """Book the time of a block."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[activity] += time.perf_counter() - began
+
+    def shares(self) -> tuple[float, dict[str, float]]:
+        """Seconds since the last call, and the share of each activity; then starts anew."""
+        now = time.perf_counter()
+        elapsed, seconds = now - self._since, self._seconds
+        self._since, self._seconds = now, Counter[str]()
+        return elapsed, {activity: spent / elapsed for activity, spent in seconds.items()}
