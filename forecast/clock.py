@@ -1,7 +1,7 @@
 """Where a process's time goes."""
 
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,7 +13,7 @@ class Clock:
     """
 
     def __init__(self) -> None:
-        self._seconds = Counter[str]()
+        self._seconds = defaultdict[str, float](float)
         self._since = time.perf_counter()
 
     @contextmanager
@@ -29,5 +29,5 @@ class Clock:
         """Seconds since the last call, and the share of each activity; then starts anew."""
         now = time.perf_counter()
         elapsed, seconds = now - self._since, self._seconds
-        self._since, self._seconds = now, Counter[str]()
+        self._since, self._seconds = now, defaultdict[str, float](float)
         return elapsed, {activity: spent / elapsed for activity, spent in seconds.items()}

@@ -2,12 +2,14 @@
 
 python -m forecast.train --config jobs/configs/demo.toml
 python -m forecast.train --config jobs/configs/demo.toml --train.workers 0
+python -m forecast.train --config jobs/configs/demo.toml --check
 """
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from forecast import preflight
 from forecast.config import Run
 from forecast.curriculum import total_updates
 from forecast.journal import Journal
@@ -110,16 +112,27 @@ def start(run: Run) -> None:
         )
 
 
-def _act(run: Run) -> None:
+class TrainCommand(Run):
+    """A run to train; `check` only says what it would ask of this machine."""
+
+    check: bool = False
+
+
+def _act(command: TrainCommand) -> None:
     from forecast.distributed import durable
 
-    run = run.model_copy(update={"root": durable(run.root)})
+    given: dict[str, Any] = command.model_dump(exclude={"check"})
+    run = Run.model_validate(given | {"root": durable(command.root)})
+    if command.check:
+        for line in preflight.check(run):
+            print(line)
+        return
     start(run)
     print(f"checkpoints: {run.url('checkpoints')}")
 
 
 def main() -> int:
-    return run_verb(Run, _act, "python -m forecast.train")
+    return run_verb(TrainCommand, _act, "python -m forecast.train")
 
 
 if __name__ == "__main__":

@@ -151,17 +151,17 @@ def updates(
                 training.run.train.seed, number, len(windows), training.run.train.batch
             )
             batches = islice(numbers, skipped, stage.updates)
-            for update, (chosen, states) in enumerate(
+            for count, (chosen, states) in enumerate(
                 _prefetched(training, windows, batches, first + skipped), skipped
             ):
-                set_rate(training.optimizer, rate(stage, update))
-                loss = _update(training, states)
+                set_rate(training.optimizer, rate(stage, count))
+                loss = update(training, states)
                 sound = _sound(training, loss)
                 left_out = 0 if sound else left_out + 1
                 allowed = SKIPPED_AT_MOST if training.run.train.bad_loss == "skip" else 0
                 if left_out > allowed:
-                    _refuse_loss(first + update + 1, loss, windows, chosen)
-                yield first + update + 1, loss if sound else None
+                    _refuse_loss(first + count + 1, loss, windows, chosen)
+                yield first + count + 1, loss if sound else None
         first += stage.updates
 
 
@@ -187,7 +187,7 @@ def _waited_for(
         return chosen, states.result()
 
 
-def _update(training: Training, states: "Tensor") -> float:
+def update(training: Training, states: "Tensor") -> float:
     """One step of the optimiser on windows (lead, vertex, batch, state); returns the loss.
 
     A bad loss has no step.

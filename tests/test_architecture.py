@@ -33,6 +33,7 @@ LAYERS = (
     },
     {"forecast.checkpoint_writer", "forecast.state_model"},
     {"forecast.updates"},
+    {"forecast.preflight"},
     {
         "forecast.ingest",
         "forecast.train",
@@ -58,6 +59,7 @@ LIBRARIES = {
         "forecast.checkpoint_writer",
         "forecast.distributed",
         "forecast.predict",
+        "forecast.preflight",
         "forecast.state_model",
         "forecast.updates",
         "forecast.toy_study",
