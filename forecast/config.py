@@ -210,6 +210,12 @@ class Run(Settings):
     @model_validator(mode="after")
     def _fitting(self) -> "Run":
         """Refuse at once what would be found out after an hour."""
+        splits = (self.data.train, self.data.valid, self.data.test)
+        if "://" in self.root and any(isinstance(split, SimulatedSplit) for split in splits):
+            raise ValueError(
+                "root: expected a folder on disk, where simulated splits keep their coefficients, "
+                f"got {self.root}"
+            )
         if isinstance(self.model, IcocastConfig):
             self._fits(self.model)
         last = self.forecast.steps * self.data.time_step_hours

@@ -6,8 +6,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from forecast.data import storage
-
 if TYPE_CHECKING:
     from tensorboardX import SummaryWriter
 
@@ -66,6 +64,8 @@ class Journal:
         return "://" not in self.url
 
     def _write_whole(self) -> None:
+        from forecast.data import storage
+
         storage.write_text(self.url, "".join(line + "\n" for line in self._lines))
 
 
@@ -77,5 +77,7 @@ def _board(folder: str, done: int) -> "SummaryWriter":
 
 def read_journal(url: str) -> list[Record]:
     """The records of a journal; a line cut off by a kill is left out."""
+    from forecast.data import storage
+
     text = storage.read_text(url) if storage.exists(url) else ""
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]

@@ -106,6 +106,12 @@ def test_a_baseline_is_sized_like_ours():
             "data: Value error, expected splits that share nothing",
         ),
         ("batch = 4", "batch = 1", "train: Value error, expected a batch of at least one window"),
+        ("batch = 4", "batch = 4\nparts = 3", "expected a number of workers that 3 parts divide"),
+        (
+            'root = "runs"',
+            'root = "gs://bucket"',
+            "root: expected a folder on disk, where simulated",
+        ),
     ],
 )
 def test_wrong_file_is_refused_in_one_line(tmp_path, capsys, old, new, message):
