@@ -258,7 +258,7 @@ def test_a_blown_up_forecast_is_null_and_named(analyses, training, tmp_path, cap
     assert "not finite" in out
     assert "blowing up" in out
     assert "in 1 of 1" in out
-    assert "geopotential 500 blows up at 36 h" in out
+    assert "geopotential 500 blows up at 36 h in 1 of 1 forecasts" in out
 
 
 def test_a_record_of_days_does_not_tell_an_extreme(forecasts, analyses, tmp_path):

@@ -50,10 +50,12 @@ def verdict_text(record: Mapping[str, Any]) -> str:
 
 
 def blow_up_lines(records: Sequence[Record]) -> list[str]:
-    """A line for each field that blows up, with the first lead where it does."""
+    """A line for each field that blows up: the first lead where it does, and in how many."""
     return [
-        f"{variable} {level or ''}".strip() + f" blows up at {lead:g} h"
-        for (variable, level), lead in blow_ups(verdict_records(records)).items()
+        f"{record['variable']} {record['level'] or ''}".strip()
+        + f" blows up at {record['lead_hours']:g} h"
+        + (f" in {record['beyond']} of {record['cases']} forecasts" if "beyond" in record else "")
+        for record in blow_ups(verdict_records(records))
     ]
 
 

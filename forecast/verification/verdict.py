@@ -45,14 +45,13 @@ def verdict_records(records: Sequence[Record]) -> list[Record]:
     return [r for r in found if not r["score"].startswith("field_")] or found
 
 
-def blow_ups(records: Sequence[Record]) -> dict[tuple[str, int | None], float]:
-    """By variable and level, the first lead (h) whose verdict is a blow-up."""
-    found: dict[tuple[str, int | None], float] = {}
-    for record in records:
+def blow_ups(records: Sequence[Record]) -> list[Record]:
+    """Of each variable and level that blows up, the record of the first lead where it does."""
+    found: dict[tuple[str, int | None], Record] = {}
+    for record in sorted(records, key=lambda record: float(record["lead_hours"])):
         if record.get("verdict") == BLOWING_UP:
-            field, lead = (record["variable"], record["level"]), float(record["lead_hours"])
-            found[field] = min(lead, found.get(field, lead))
-    return found
+            found.setdefault((record["variable"], record["level"]), record)
+    return list(found.values())
 
 
 def ledger_records(sums: Sequence[WeightedSum]) -> list[Record]:
