@@ -204,7 +204,7 @@ def delete_partial_files(url: str) -> None:
     """Delete what a killed process left half-written; only local files are written in two steps."""
     if _is_local(url):
         for partial in Path(url).rglob("*.partial"):
-            partial.unlink()
+            partial.unlink(missing_ok=True)  # every worker looks, one is first
 
 
 class _WholeBlosc(numcodecs.Blosc):
