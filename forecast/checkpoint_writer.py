@@ -61,10 +61,11 @@ class CheckpointWriter:
         self._prune()
 
     def _prune(self) -> None:
-        whole = checkpoints_in(self.url)
-        kept = set(whole[-self.keep :] if self.keep else whole)
-        errors = judged(whole)
-        kept |= {min(errors, key=errors.__getitem__)} if errors else set()
+        kept = whole = checkpoints_in(self.url)
+        if self.keep:
+            errors = judged(whole)
+            best = [min(errors, key=errors.__getitem__)] if errors else []
+            kept = whole[-self.keep :] + best
         for name in storage.names_in(self.url):
             folder = f"{self.url}/{name}"
             if name.startswith("update_") and folder not in kept:
