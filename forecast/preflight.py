@@ -1,6 +1,5 @@
 """What a training run will ask of this machine, measured before any hour is spent."""
 
-import resource
 import shutil
 import tempfile
 import time
@@ -101,15 +100,15 @@ def _at_once(run: Run) -> int:
 
 
 def _longest_update(run: Run, store: "StateStore") -> tuple["Training", float, float]:
-    """A training on the whole mesh; seconds and peak bytes of its second longest update.
+    """A training on the whole mesh; seconds and peak bytes of two updates at the longest rollout.
 
-    The first one makes the optimiser's moments, and warms up.
+    The second one is timed: the first makes the optimiser's moments, and warms up.
     """
     import torch
 
     from forecast.data.normalization import fit_normalization
     from forecast.distributed import Worker
-    from forecast.updates import set_up, update
+    from forecast.updates import peak_memory, set_up, update
 
     gpu = run.train.gpu and torch.cuda.is_available()
     worker = Worker(device=torch.device("cuda" if gpu else "cpu"))
@@ -122,12 +121,7 @@ def _longest_update(run: Run, store: "StateStore") -> tuple["Training", float, f
     if gpu:
         torch.cuda.synchronize()
     seconds = time.perf_counter() - started
-    peak = torch.cuda.max_memory_allocated() if gpu else _resident()
-    return training, seconds, float(peak)
-
-
-def _resident() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return training, seconds, float(peak_memory(worker.device))
 
 
 def _memory(run: Run, peak: float) -> str:

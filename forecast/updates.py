@@ -115,16 +115,20 @@ def validation_error(training: Training, windows: "Windows") -> float:
 
 def pace(training: Training, updates: int) -> dict[str, float]:
     """Samples per second over the last `updates`, shares of the time, and peak memory in MiB."""
-    import torch
-
     elapsed, shares = training.worker.clock.shares()
-    if training.worker.device.type == "cuda":
-        memory = torch.cuda.max_memory_allocated(training.worker.device) / 2**20
-    else:
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    memory = peak_memory(training.worker.device) / 2**20
     spent = {f"share_{activity}": share for activity, share in shares.items()}
     samples = updates * training.run.train.batch / elapsed
     return {"samples_per_second": samples, "peak_memory_mib": memory, **spent}
+
+
+def peak_memory(device: "torch.device") -> int:
+    """The most bytes that this process held: on a GPU in tensors there, else resident."""
+    import torch
+
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def windows_of_stages(training: Training, store: "StateStore") -> "list[Windows]":
@@ -190,7 +194,7 @@ def _waited_for(
 def update(training: Training, states: "Tensor") -> float:
     """One step of the optimiser on windows (lead, vertex, batch, state); returns the loss.
 
-    A bad loss has no step.
+    A bad loss has no step, nor has a gradient that is not finite: its loss is told as NaN.
     """
     import torch
 
@@ -209,7 +213,9 @@ def update(training: Training, states: "Tensor") -> float:
     found = float(worker.total(total))
     if _sound(training, found):
         worker.total_gradients(training.model)
-        torch.nn.utils.clip_grad_norm_(training.model.parameters(), config.clip)
+        norm = torch.nn.utils.clip_grad_norm_(training.model.parameters(), config.clip)
+        if not torch.isfinite(norm):
+            return math.nan
         training.optimizer.step()
     return found
 

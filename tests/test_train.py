@@ -283,6 +283,21 @@ def test_bad_losses_are_skipped_where_that_is_asked_for(trained, tmp_path, hit):
         assert found[update] == losses(trained)[update]
 
 
+def test_a_gradient_that_is_not_finite_changes_no_weight(tmp_path, monkeypatch):
+    run = tiny_run(tmp_path)
+    clip = torch.nn.utils.clip_grad_norm_
+    made = count(1)
+
+    def broken(parameters, limit):
+        norm = clip(parameters, limit)
+        return norm * math.inf if next(made) == 12 else norm
+
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", broken)
+    with pytest.raises(DataError, match="got nan at update 12 on the states of 2001"):
+        train(Worker(), run)
+    assert latest(run).update == 8
+
+
 def test_too_many_bad_losses_stop_even_so(tmp_path, hit):
     hit |= set(range(5, 30))
     run = tiny_run(tmp_path, train__bad_loss="skip")
