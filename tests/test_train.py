@@ -406,6 +406,17 @@ def test_a_board_shows_the_losses(trained):
     assert content.count(b"valid_error") == 4
 
 
+def test_a_run_may_live_at_a_url(trained):
+    names = ("train", "valid", "test")
+    splits = {n: ReanalysisSplit(kind="reanalysis", source=f"{n}.nc") for n in names}
+    data = trained.data.model_copy(update=splits)
+    run = trained.model_copy(update={"root": "memory://runs", "data": data})
+    for name, length in (("train", 24), ("valid", 12)):
+        write_store(run.url(f"{name}.zarr"), waves(24, seed=0)[:length])
+    train(Worker(), run)
+    assert_same(run, trained)
+
+
 def test_a_journal_in_memory_is_whole_with_each_validation():
     url = "memory://run/training.jsonl"
     with Journal(url, 0, silent=False) as journal:
